@@ -1,0 +1,167 @@
+"""What a cell is: a NamedTuple of pure functions, and what `unroll` tells it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Cell(NamedTuple):
+    """A recurrent cell: pure functions of one signature, ``params, carry, inputs``.
+
+    A cell is code, not data: close over it or pass it as a static argument. Batch
+    dimensions are free: ``x`` is ``[*batch, F]`` with any number of them.
+
+    Fields:
+        init: ``(key, features) -> params``, a pytree of arrays.
+        initial_carry: ``(params, x) -> carry``, of the very type that ``step`` returns
+            (shape, dtype, sharding, varying mesh axes). ``x`` is one step's input
+            ``[*batch, F]`` or only its ``jax.ShapeDtypeStruct``.
+        step: ``(params, carry, x) -> (carry, h)``.
+        unroll: ``(params, carry, xs, control) -> (carry, hs)`` over ``xs [T, *batch, F]``;
+            None stands for the plain scan of ``step``.
+        parts: what the cell is made of: a `Gated`, or the cells of a composition.
+        spec: kind and options, hashable, e.g. ``("lstm", ("hidden", 128))``. Read by
+            repr, errors and probes; by nothing numerical.
+
+    Example:
+        A leaky integrator with no parameters:
+
+        >>> import jax.numpy as jnp, jaxrnn
+        >>> def step(params, carry, x):
+        ...     carry = 0.5 * carry + x
+        ...     return carry, carry
+        >>> leaky = jaxrnn.Cell(
+        ...     init=lambda key, features: (),
+        ...     initial_carry=lambda params, x: jnp.zeros(x.shape, x.dtype),
+        ...     step=step,
+        ... )
+        >>> carry, hs = jaxrnn.unroll(leaky, (), None, jnp.ones((3, 1)))
+        >>> hs[:, 0].tolist()
+        [1.0, 1.5, 1.75]
+    """
+
+    init: Callable
+    initial_carry: Callable
+    step: Callable
+    unroll: Callable | None = None
+    parts: tuple = ()
+    spec: tuple = ()
+
+    def __repr__(self) -> str:
+        return _show(self.spec) if self.spec else f"Cell({self.step})"
+
+
+def _show(spec: tuple) -> str:
+    kind, *options = spec
+    cells = [_show(inner) for name, *value in options if name == "cells" for inner in value[0]]
+    named = ["=".join(map(str, option)) for option in options if option[0] != "cells"]
+    return f"{kind}({', '.join(cells + named)})"
+
+
+class Control(NamedTuple):
+    """What `unroll` was told, as it reaches `Cell.unroll`; already checked.
+
+    Fields:
+        valid: bool ``[T, *batch]`` or None: the steps that count (lengths and mask in
+            one). ``xs`` is zero where it is False.
+        resets: bool ``[T, *batch]`` or None: where the carry is replaced by ``fresh``,
+            before ``xs[t]``, and under ``reverse`` after it.
+        fresh: the carry that resets go to; a composition splits it as it splits the
+            carry.
+        reverse: whether time runs from the last step to the first.
+        remat: None, "auto", or the number of steps between stored carries.
+        engine: "auto", "gated" or "scan".
+    """
+
+    valid: jax.Array | None = None
+    resets: jax.Array | None = None
+    fresh: Any = None
+    reverse: bool = False
+    remat: int | str | None = None
+    engine: str = "auto"
+
+
+def spec_of(kind: str, **options: Any) -> tuple:
+    """A hashable `Cell.spec`. None is left out; arrays and tracers go by name only."""
+
+    def entry(name, value):
+        if isinstance(value, (bool, int, float, str, tuple)):
+            return (name, value)
+        if callable(value):
+            return (name, getattr(value, "__name__", type(value).__name__))
+        if isinstance(value, (np.dtype, type)):
+            return (name, np.dtype(value).name)
+        return (name,)
+
+    return (kind, *(entry(n, v) for n, v in options.items() if v is not None))
+
+
+def one_step(xs: Any, leading: int = 1) -> Any:
+    """The type of `xs` without its first `leading` axes, which may be empty or symbolic.
+
+    A sum, so that mesh axes and shardings come along; nothing is computed.
+    """
+
+    def drop(a):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # keys have no sum
+            return a[(0,) * leading]
+        return jnp.sum(a, axis=tuple(range(leading)), dtype=a.dtype)
+
+    return jax.eval_shape(lambda xs: jax.tree.map(drop, xs), xs)
+
+
+def retype(value: Any, like: Any) -> Any:
+    """`value` with the dtypes, shardings and varying mesh axes of `like`."""
+
+    def one(v, s):
+        if v.dtype == s.dtype and jax.typeof(v) == jax.typeof(s):
+            return v
+        return jnp.zeros_like(s) + jnp.asarray(v).astype(s.dtype)
+
+    return jax.tree.map(one, value, like)
+
+
+def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -> None:
+    """Raises a ValueError that names the first leaf of `value` unlike `expected`.
+
+    Args:
+        name: what the message calls `value`.
+        value: a pytree of arrays.
+        expected: a pytree of arrays or `jax.ShapeDtypeStruct`.
+        remedy: how to mend it.
+        dtypes: whether dtypes must agree too.
+    """
+    have, want = jax.tree.structure(value), jax.tree.structure(expected)
+    if have != want:
+        raise ValueError(f"{name}: expected {want}, got {have}. {remedy}")
+    got = jax.tree.leaves_with_path(value)
+    for (path, a), e in zip(got, jax.tree.leaves(expected), strict=True):
+        a = a if hasattr(a, "dtype") else np.asarray(a)
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype) if dtypes else e.dtype
+        if a.shape != e.shape or dtype != e.dtype:
+            kind = f"{e.dtype} " if dtypes else ""
+            came = f"{dtype} " if dtypes else ""
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)}: expected {kind}{list(e.shape)}, "
+                f"got {came}{list(a.shape)}. {remedy}"
+            )
+
+
+def select(where: jax.Array | None, then: Any, otherwise: Any) -> Any:
+    """`then` where the bools [*batch] hold, else `otherwise`, for trees of [*batch, ...].
+
+    `where=None` means everywhere; `otherwise` may be the number 0.
+    """
+    if where is None:
+        return then
+    if isinstance(otherwise, int):
+        otherwise = jax.tree.map(jnp.zeros_like, then)
+
+    def one(a, b):
+        axes = max(a.ndim, b.ndim) - where.ndim
+        return jnp.where(where.reshape(where.shape + (1,) * axes), a, b)
+
+    return jax.tree.map(one, then, otherwise)

@@ -1,0 +1,1 @@
+"""A room for each cell: its equations and its paper."""

@@ -1,0 +1,137 @@
+"""The LSTM with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+    i = σ(x Wi + h Ui + bi)        what enters the cell
+    f = σ(x Wf + h Uf + bf)        what the cell keeps
+    g = tanh(x Wg + h Ug + bg)     what could enter
+    o = σ(x Wo + h Uo + bo)        what the cell shows
+    c' = f c + i g
+    h' = o tanh(c')
+
+https://doi.org/10.1162/neco.1997.9.8.1735, https://doi.org/10.1162/089976600300015015
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import sigmoid
+
+from jaxrnn.cell import Cell, spec_of
+from jaxrnn.cells.options import check_features, check_gate_bias, check_hidden, draw_bias, zeros
+from jaxrnn.gated import gated
+from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+
+
+class LSTMParams(NamedTuple):
+    """Parameters of `lstm`, gates packed i, f, g, o: wx [F, 4H], wh [H, 4H], b [4H]."""
+
+    wx: jax.Array
+    wh: jax.Array
+    b: jax.Array
+
+
+class LSTMCarry(NamedTuple):
+    """The LSTM's memory: hidden state h and cell state c, both [*batch, H]."""
+
+    h: jax.Array
+    c: jax.Array
+
+
+class LSTMGates(NamedTuple):
+    """Input i, forget f and output o in (0, 1), candidate g in (-1, 1): [*batch, H]."""
+
+    i: jax.Array
+    f: jax.Array
+    g: jax.Array
+    o: jax.Array
+
+
+def project(params, x):
+    return tuple(jnp.split(x @ params.wx + params.b, 4, axis=-1))
+
+
+def recur(params, carry, z):
+    i, f, g, o = jnp.split(carry.h @ params.wh, 4, axis=-1)
+    return z[0] + i, z[1] + f, z[2] + g, z[3] + o
+
+
+def gates(params, carry, pre):
+    i, f, g, o = pre
+    return LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
+
+
+def update(carry, gates):
+    i, f, g, o = gates
+    c = f * carry.c + i * g
+    return LSTMCarry(h=o * jnp.tanh(c), c=c)
+
+
+def output(carry):
+    return carry.h
+
+
+def lstm(
+    hidden: int,
+    *,
+    forget_bias: float | jax.Array | None = None,
+    kernel_init: Callable = glorot_uniform,
+    recurrent_init: Callable = orthogonal,
+    bias_init: Callable | None = None,
+    dtype=None,
+) -> Cell:
+    """The long short-term memory: ``c' = f c + i g``, ``h' = o tanh(c')``.
+
+    The gates are i, f, o = σ(x W + h U + b) and g = tanh(x W + h U + b).
+
+    Args:
+        hidden: H, the width of h and of c.
+        forget_bias: the initial bias of the forget gate, a number, an array [H] or a
+            traced value; None is 1.0. Never added at run time.
+        kernel_init: ``(key, (F, H), dtype)``, the input kernel of one gate.
+        recurrent_init: ``(key, (H, H), dtype)``, the recurrent kernel of one gate.
+        bias_init: ``(key, H, dtype) -> b [4H]`` in place of zeros and `forget_bias`,
+            such as `initializers.chrono`.
+        dtype: of the parameters; None is JAX's default float.
+
+    Returns:
+        A cell with params `LSTMParams` and a carry `LSTMCarry`.
+
+    Raises:
+        ValueError: for a width that is no positive integer, a forget bias of another
+            shape, or both biases.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.lstm(hidden=4)
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> carry, hs = jaxrnn.unroll(cell, params, None, jnp.ones((5, 2, 3)))
+        >>> carry.c.shape, hs.shape
+        ((2, 4), (5, 2, 4))
+    """
+    hidden = check_hidden(hidden)
+    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
+    open_by = 1.0 if forget_bias is None else forget_bias
+
+    def init(key, features):
+        kx, kh, kb = jax.random.split(key, 3)
+        features = check_features(features)
+        return LSTMParams(
+            wx=per_gate(kernel_init, 4, kx, (features, hidden), dtype),
+            wh=per_gate(recurrent_init, 4, kh, (hidden, hidden), dtype),
+            b=draw_bias("ifgo", bias_init, kb, hidden, dtype, f=open_by),
+        )
+
+    def initial_carry(params, x):
+        return LSTMCarry(h=zeros(x, hidden), c=zeros(x, hidden))
+
+    return gated(
+        init=init,
+        initial_carry=initial_carry,
+        project=project,
+        recur=recur,
+        gates=gates,
+        update=update,
+        output=output,
+        spec=spec_of("lstm", hidden=hidden, forget_bias=forget_bias, dtype=dtype),
+    )

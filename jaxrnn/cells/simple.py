@@ -1,0 +1,116 @@
+"""The simple RNN (Elman 1990, https://doi.org/10.1207/s15516709cog1402_1).
+
+    h' = φ(x Wx + h Wh + b)
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell, spec_of
+from jaxrnn.cells.options import check_features, check_hidden, draw_bias, zeros
+from jaxrnn.gated import gated
+from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+
+
+class SimpleRNNParams(NamedTuple):
+    """Parameters of `simple_rnn`: wx [F, H], wh [H, H], b [H]."""
+
+    wx: jax.Array
+    wh: jax.Array
+    b: jax.Array
+
+
+class SimpleRNNGates(NamedTuple):
+    """The one activation of `simple_rnn`: h [*batch, H]."""
+
+    h: jax.Array
+
+
+def project(params, x):
+    return (x @ params.wx + params.b,)
+
+
+def recur(params, h, z):
+    return (z[0] + h @ params.wh,)
+
+
+def update(h, gates):
+    return gates.h
+
+
+def output(h):
+    return h
+
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+def simple_rnn(
+    hidden: int,
+    *,
+    activation: str | Callable = "tanh",
+    kernel_init: Callable = glorot_uniform,
+    recurrent_init: Callable = orthogonal,
+    bias_init: Callable | None = None,
+    dtype=None,
+) -> Cell:
+    """The simple (Elman) RNN: ``h' = φ(x Wx + h Wh + b)``; its carry is ``h``.
+
+    Args:
+        hidden: H, the width of the state.
+        activation: φ: "tanh", "relu", or any element-wise function.
+        kernel_init: ``(key, (F, H), dtype)``, the input kernel.
+        recurrent_init: ``(key, (H, H), dtype)``, the recurrent kernel.
+        bias_init: ``(key, H, dtype) -> b [H]``; None is zeros.
+        dtype: of the parameters; None is JAX's default float.
+
+    Returns:
+        A cell with params `SimpleRNNParams` and a carry ``h [*batch, H]``.
+
+    Raises:
+        ValueError: for a width that is no positive integer or an unknown activation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.simple_rnn(hidden=4)
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> h, hs = jaxrnn.unroll(cell, params, None, jnp.ones((5, 2, 3)))
+        >>> h.shape, hs.shape
+        ((2, 4), (5, 2, 4))
+    """
+    hidden = check_hidden(hidden)
+    if not callable(activation) and activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation: expected one of {sorted(ACTIVATIONS)} or a function, "
+            f"got {activation!r}."
+        )
+    phi = activation if callable(activation) else ACTIVATIONS[activation]
+
+    def init(key, features):
+        kx, kh, kb = jax.random.split(key, 3)
+        features = check_features(features)
+        return SimpleRNNParams(
+            wx=per_gate(kernel_init, 1, kx, (features, hidden), dtype),
+            wh=per_gate(recurrent_init, 1, kh, (hidden, hidden), dtype),
+            b=draw_bias("h", bias_init, kb, hidden, dtype),
+        )
+
+    def initial_carry(params, x):
+        return zeros(x, hidden)
+
+    def gates(params, h, pre):
+        return SimpleRNNGates(h=phi(pre[0]))
+
+    return gated(
+        init=init,
+        initial_carry=initial_carry,
+        project=project,
+        recur=recur,
+        gates=gates,
+        update=update,
+        output=output,
+        spec=spec_of("simple_rnn", hidden=hidden, activation=activation, dtype=dtype),
+    )

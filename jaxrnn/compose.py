@@ -1,0 +1,314 @@
+"""Functions that make cells from cells."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import engine
+from jaxrnn.cell import Cell, Control, check_like, select
+from jaxrnn.gated import Gated, gated
+
+
+def stack(*cells: Cell) -> Cell:
+    """Cells on top of each other: each reads the outputs of the one before.
+
+    Unrolled layer by layer, so that each keeps its own fast way.
+
+    Args:
+        cells: from the bottom up, of any widths and kinds.
+
+    Returns:
+        A cell whose params and carry are tuples with one entry a layer, and whose h is
+        that of the last.
+
+    Raises:
+        ValueError: for no cells, or params or a carry of another number of layers.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.stack(jaxrnn.lstm(4), jaxrnn.gru(5))
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> (lstm_carry, h), hs = jaxrnn.unroll(cell, params, None, jnp.ones((6, 2, 3)))
+        >>> lstm_carry.c.shape, hs.shape
+        ((2, 4), (6, 2, 5))
+    """
+    if not cells:
+        raise ValueError("stack: expected at least one cell, got none.")
+    _check_cells("stack", *cells)
+
+    def init(key, features):
+        params = []
+        for cell, k in zip(cells, jax.random.split(key, len(cells)), strict=True):
+            params.append(cell.init(k, features))
+            x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
+            features = _shown(cell, params[-1], x).shape[-1]
+        return tuple(params)
+
+    def initial_carry(params, x):
+        _check_layers("params", params)
+        carry = []
+        for cell, p in zip(cells, params, strict=True):
+            carry.append(cell.initial_carry(p, x))
+            x = _shown(cell, p, x) if len(carry) < len(cells) else None
+        return tuple(carry)
+
+    def step(params, carry, x):
+        _check_layers("params", params)
+        _check_layers("carry", carry)
+        new = []
+        for cell, p, c in zip(cells, params, carry, strict=True):
+            c, x = cell.step(p, c, x)
+            new.append(c)
+        return tuple(new), x
+
+    def unroll(params, carry, xs, control):
+        new = []
+        fresh = control.fresh or (None,) * len(cells)
+        for cell, p, c, f in zip(cells, params, carry, fresh, strict=True):
+            c, xs = engine.run(cell, p, c, xs, control._replace(fresh=f))
+            new.append(c)
+        return tuple(new), xs
+
+    def _check_layers(name, value):
+        if not isinstance(value, tuple) or len(value) != len(cells):
+            n = len(value) if isinstance(value, tuple) else type(value).__name__
+            raise ValueError(f"{name}: expected a tuple of {len(cells)} layers, got {n}.")
+
+    return Cell(init, initial_carry, step, unroll, cells, _spec("stack", *cells))
+
+
+def residual(cell: Cell) -> Cell:
+    """The cell's input added to its output: ``h + x``.
+
+    Args:
+        cell: its outputs must be as wide as its inputs.
+
+    Returns:
+        A cell with the params and the carry of `cell`.
+
+    Raises:
+        ValueError: when stepped, if h and x differ in shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.residual(jaxrnn.gru(3))
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> h, y = cell.step(params, jnp.zeros(3), jnp.ones(3))
+        >>> bool(jnp.allclose(y, h + 1))
+        True
+    """
+    _check_cells("residual", cell)
+
+    def add(h, x):
+        remedy = "A residual cell's outputs must be as wide as its inputs."
+        check_like("h", h, x, remedy, dtypes=False)
+        return jax.tree.map(jnp.add, h, x)
+
+    def step(params, carry, x):
+        carry, h = cell.step(params, carry, x)
+        return carry, add(h, x)
+
+    def unroll(params, carry, xs, control):
+        carry, hs = engine.run(cell, params, carry, xs, control)
+        return carry, add(hs, xs)  # both are zero where a step is not valid
+
+    spec = _spec("residual", cell)
+    return Cell(cell.init, cell.initial_carry, step, unroll, (cell,), spec)
+
+
+class BidirectionalParams(NamedTuple):
+    """Params of `bidirectional`: those of its two cells."""
+
+    forward: Any
+    backward: Any
+
+
+class BidirectionalCarry(NamedTuple):
+    """Carries of `bidirectional`: after the last step, and after the first."""
+
+    forward: Any
+    backward: Any
+
+
+MERGES = {
+    "concat": lambda f, b: jnp.concatenate([f, b], axis=-1),
+    "sum": jnp.add,
+    "mean": lambda f, b: (f + b) / 2,
+    "product": jnp.multiply,
+}
+
+
+def bidirectional(
+    forward: Cell, backward: Cell | None = None, *, merge: str | Callable = "concat"
+) -> Cell:
+    """One cell forwards in time and one backwards, their outputs merged step by step.
+
+    Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093.
+
+    Args:
+        forward: the cell that reads from the first valid step to the last.
+        backward: the cell that reads from the last to the first; None is one like
+            `forward`, with params of its own.
+        merge: "concat", "sum", "mean", "product", or ``(h_forward, h_backward) -> h``.
+
+    Returns:
+        A cell with params `BidirectionalParams` and a carry `BidirectionalCarry`. Only
+        `unroll` runs it: its step raises ValueError, because a step cannot see the future.
+
+    Raises:
+        ValueError: for an unknown merge.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.bidirectional(jaxrnn.gru(4))
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> carry, hs = jaxrnn.unroll(cell, params, None, jnp.ones((6, 2, 3)), lengths=[6, 4])
+        >>> hs.shape
+        (6, 2, 8)
+    """
+    backward = forward if backward is None else backward
+    _check_cells("bidirectional", forward, backward)
+    if not callable(merge) and merge not in MERGES:
+        raise ValueError(
+            f"merge: expected one of {sorted(MERGES)} or a function, got {merge!r}."
+        )
+    join = merge if callable(merge) else MERGES[merge]
+
+    def init(key, features):
+        kf, kb = jax.random.split(key)
+        return BidirectionalParams(forward.init(kf, features), backward.init(kb, features))
+
+    def initial_carry(params, x):
+        return BidirectionalCarry(
+            forward.initial_carry(params.forward, x), backward.initial_carry(params.backward, x)
+        )
+
+    def step(params, carry, x):
+        raise ValueError(
+            "step: a bidirectional cell has no step, because a step cannot see the future. "
+            "Run it with jaxrnn.unroll."
+        )
+
+    def unroll(params, carry, xs, control):
+        fresh = control.fresh or BidirectionalCarry(None, None)
+        there = control._replace(fresh=fresh.forward)
+        back = control._replace(fresh=fresh.backward, reverse=not control.reverse)
+        cf, hf = engine.run(forward, params.forward, carry.forward, xs, there)
+        cb, hb = engine.run(backward, params.backward, carry.backward, xs, back)
+        return BidirectionalCarry(cf, cb), select(control.valid, join(hf, hb), 0)
+
+    cells = (forward, backward)
+    name = merge if isinstance(merge, str) else getattr(merge, "__name__", "merge")
+    spec = (*_spec("bidirectional", *cells), ("merge", name))
+    return Cell(init, initial_carry, step, unroll, cells, spec)
+
+
+def with_carries(cell: Cell) -> Cell:
+    """The cell with its carry shown at every step: its h is ``(h, carry)``.
+
+    Args:
+        cell: one that steps. Gated ones keep their engine.
+
+    Returns:
+        A cell with the params and the carry of `cell`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.with_carries(jaxrnn.lstm(4))
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> last, (hs, carries) = jaxrnn.unroll(cell, params, None, jnp.ones((6, 2, 3)))
+        >>> carries.c.shape, bool((carries.c[-1] == last.c).all())
+        ((6, 2, 4), True)
+    """
+    _check_cells("with_carries", cell)
+    spec = _spec("with_carries", cell)
+    if isinstance(cell.parts, Gated):
+        show = cell.parts.output
+        parts = cell.parts._replace(output=lambda carry: (show(carry), carry))
+        return gated(
+            init=cell.init, initial_carry=cell.initial_carry, spec=spec, **parts._asdict()
+        )
+
+    def step(params, carry, x):
+        carry, h = cell.step(params, carry, x)
+        return carry, (h, carry)
+
+    return Cell(cell.init, cell.initial_carry, step, None, (cell,), spec)
+
+
+class LearnedCarryParams(NamedTuple):
+    """Params of `learned_carry`: the cell's, and its initial carry without a batch."""
+
+    cell: Any
+    carry: Any
+
+
+def learned_carry(cell: Cell) -> Cell:
+    """The cell with its initial carry as a parameter, to which resets go too.
+
+    Args:
+        cell: any cell.
+
+    Returns:
+        A cell with params `LearnedCarryParams`; the carry starts as the cell's own.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.learned_carry(jaxrnn.gru(4))
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> params = params._replace(carry=params.carry + 0.5)
+        >>> h = cell.initial_carry(params, jnp.ones((2, 3)))
+        >>> h.shape, float(h[1, 0])
+        ((2, 4), 0.5)
+    """
+    _check_cells("learned_carry", cell)
+
+    def init(key, features):
+        params = cell.init(key, features)
+        x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
+        return LearnedCarryParams(params, cell.initial_carry(params, x))
+
+    def initial_carry(params, x):
+        zeros = cell.initial_carry(params.cell, x)
+
+        def one(zero, learned):
+            if zero.shape[zero.ndim - learned.ndim :] != learned.shape:
+                raise ValueError(
+                    f"params.carry: expected the last axes of {list(zero.shape)}, "
+                    f"got {list(learned.shape)}."
+                )
+            return jnp.zeros_like(zero) + learned.astype(zero.dtype)
+
+        return jax.tree.map(one, zeros, params.carry)
+
+    def step(params, carry, x):
+        return cell.step(params.cell, carry, x)
+
+    def unroll(params, carry, xs, control):
+        return engine.run(cell, params.cell, carry, xs, control)
+
+    return Cell(init, initial_carry, step, unroll, (cell,), _spec("learned_carry", cell))
+
+
+def _shown(cell: Cell, params: Any, x: Any) -> Any:
+    """The type of h for one x: of an unroll of one step, as not every cell steps."""
+
+    def run(params, x):
+        xs = jax.tree.map(lambda a: a[None], x)
+        carry = cell.initial_carry(params, x)
+        _, hs = engine.run(cell, params, carry, xs, Control())
+        return jax.tree.map(lambda a: a[0], hs)
+
+    return jax.eval_shape(run, params, x)
+
+
+def _check_cells(name: str, *cells: Any) -> None:
+    for cell in cells:
+        if not isinstance(cell, Cell):
+            raise ValueError(f"{name}: expected a jaxrnn.Cell, got {cell!r}.")
+
+
+def _spec(kind: str, *cells: Cell) -> tuple:
+    return (kind, ("cells", tuple(cell.spec for cell in cells)))

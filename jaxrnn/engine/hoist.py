@@ -1,0 +1,49 @@
+"""Closed-over traced values become explicit arguments, so that a rule can see them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Pure(NamedTuple):
+    """A function without closures.
+
+    Fields:
+        call: ``(consts, *args) -> out``.
+        consts: the traced values that the original closed over.
+        reads: ``(consts, *args)`` as trees of bool: which leaves the function reads.
+    """
+
+    call: Callable
+    consts: tuple
+    reads: tuple
+
+
+def hoist(f: Callable, *example: Any) -> Pure:
+    """`f` as a `Pure` function: ``pure.call(pure.consts, *args) == f(*args)``.
+
+    Every constant counts: floats, integers, keys, and values batched by an outer vmap.
+    (`jax.closure_convert` leaves the latter three behind.)
+
+    Args:
+        f: a function of pytrees.
+        example: arguments, or their types, of the shapes that `call` will get.
+    """
+    closed, out = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*example)
+    consts, tree = tuple(closed.consts), jax.tree.structure(out)
+
+    def explicit(consts, *args):
+        return jax.core.eval_jaxpr(closed.jaxpr, consts, *jax.tree.leaves(args))
+
+    # Traced once more, so that the jaxpr holds no tracer (newer JAX keeps constants on it).
+    jaxpr = jax.make_jaxpr(explicit)(consts, *example).jaxpr
+
+    def call(consts, *args):
+        outs = jax.core.eval_jaxpr(jaxpr, (), *jax.tree.leaves((consts, *args)))
+        return jax.tree.unflatten(tree, outs)
+
+    read = {v for eqn in jaxpr.eqns for v in eqn.invars if not hasattr(v, "val")}
+    read |= {v for v in jaxpr.outvars if not hasattr(v, "val")}
+    structure = jax.tree.structure((consts, *example))
+    return Pure(call, consts, jax.tree.unflatten(structure, [v in read for v in jaxpr.invars]))

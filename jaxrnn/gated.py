@@ -1,0 +1,130 @@
+"""A gated cell from its equations: project, recur, gates, update, output."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import engine
+from jaxrnn.cell import Cell, check_like, retype
+
+
+class Gated(NamedTuple):
+    """The equations of a gated cell; `gated` composes them to a step.
+
+    Fields:
+        project: ``(params, x) -> z``, what the input says to each gate: a tuple of
+            arrays. Needs no memory, so it may run for all of time at once.
+        recur: ``(params, carry, z) -> pre``, adds what the memory says: a tuple of
+            arrays, affine in carry and z. The only matmul that must wait.
+        gates: ``(params, carry, pre) -> Gates``, the named activations.
+        update: ``(carry, gates) -> carry``, the state equation.
+        output: ``(carry) -> h``, what the cell shows.
+    """
+
+    project: Callable
+    recur: Callable
+    gates: Callable
+    update: Callable
+    output: Callable
+
+
+def gated(
+    *,
+    init: Callable,
+    initial_carry: Callable,
+    project: Callable,
+    recur: Callable,
+    gates: Callable,
+    update: Callable,
+    output: Callable,
+    spec: tuple = (),
+) -> Cell:
+    """A `Cell` whose step is ``output . update . gates . recur . project``.
+
+    `unroll` differentiates such a cell fast: only the transposed ``recur`` and the
+    element-wise derivative wait for time, every weight gradient is one matmul after it.
+    The functions may close over any traced value. They see inputs with any number of
+    batch dimensions, none included, and must treat all of them alike.
+
+    Args:
+        init: ``(key, features) -> params``.
+        initial_carry: ``(params, x) -> carry``: zeros of the right shape; `gated` gives
+            them the dtype, sharding and mesh axes that the step returns. ``x`` may be
+            only a ``jax.ShapeDtypeStruct``.
+        project, recur, gates, update, output: see `Gated`.
+        spec: see `Cell`.
+
+    Returns:
+        The cell. Its ``step``, ``initial_carry`` and ``unroll`` raise ValueError for
+        params or a carry that do not fit.
+
+    Example:
+        The minimal gated unit (Zhou et al. 2016) without biases:
+
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> def mgu(hidden):
+        ...     def init(key, features):
+        ...         kx, kh = jax.random.split(key)
+        ...         wx = jax.random.normal(kx, (features, 2 * hidden)) * features**-0.5
+        ...         return wx, jax.random.normal(kh, (hidden, hidden)) * hidden**-0.5
+        ...     return jaxrnn.gated(
+        ...         init=init,
+        ...         initial_carry=lambda p, x: jnp.zeros((*x.shape[:-1], hidden)),
+        ...         project=lambda p, x: tuple(jnp.split(x @ p[0], 2, -1)),
+        ...         recur=lambda p, h, z: (z[0] + h @ p[1], z[1] + h @ p[1]),
+        ...         gates=lambda p, h, a: (jax.nn.sigmoid(a[0]), jnp.tanh(a[1])),
+        ...         update=lambda h, g: (1 - g[0]) * h + g[0] * g[1],
+        ...         output=lambda h: h,
+        ...     )
+        >>> cell = mgu(4)
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> carry, hs = jaxrnn.unroll(cell, params, None, jnp.ones((5, 2, 3)))
+        >>> hs.shape
+        (5, 2, 4)
+    """
+    parts = Gated(project, recur, gates, update, output)
+
+    @functools.lru_cache  # holds shapes, never a traced value
+    def expected(features: int) -> Any:
+        return jax.eval_shape(lambda: init(jax.random.key(0), features))
+
+    def checked(params, x):
+        if hasattr(x, "ndim") and x.ndim and jnp.issubdtype(x.dtype, jnp.floating):
+            n = x.shape[-1]
+            remedy = f"Is this another cell's, or made for another feature size than {n}?"
+            check_like("params", params, expected(n), remedy, dtypes=False)
+
+    def compose(params, carry, x):
+        pre = recur(params, carry, project(params, x))
+        carry = update(carry, gates(params, carry, pre))
+        return carry, output(carry)
+
+    def start(params, x):
+        """Zeros of the type that `compose` maps to itself."""
+        checked(params, x)
+        zeros = initial_carry(params, x)
+        weak = jax.tree.map(_weakly_typed, zeros)  # so that params and x decide the dtype
+        like, _ = jax.eval_shape(compose, params, weak, x)
+        remedy = "initial_carry and update must agree on the carry."
+        check_like("the carry that update returns", like, zeros, remedy, dtypes=False)
+        return retype(zeros, like)
+
+    def step(params, carry, x):
+        remedy = "cell.initial_carry(params, x) gives one that fits."
+        check_like("carry", carry, jax.eval_shape(start, params, x), remedy)
+        return compose(params, carry, x)
+
+    def unroll(params, carry, xs, control):
+        how = engine.scan if control.engine == "scan" else engine.deferred
+        return how.unroll(cell, params, carry, xs, control)
+
+    cell = Cell(init, start, step, unroll, parts, spec)
+    return cell
+
+
+def _weakly_typed(a):
+    inexact = jnp.issubdtype(a.dtype, jnp.inexact)
+    return jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=inexact)

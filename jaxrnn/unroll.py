@@ -1,0 +1,215 @@
+"""unroll: a cell over time, with lengths, mask, resets and reverse; checks what comes in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import engine as engines
+from jaxrnn.cell import Cell, Control, check_like, one_step, select
+
+ENGINES = ("auto", "gated", "scan")
+
+
+def unroll(
+    cell: Cell | Callable,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    *,
+    lengths: Any = None,
+    mask: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    remat: int | str | None = None,
+    engine: str = "auto",
+) -> tuple[Any, Any]:
+    """Runs a cell over time: ``h_t`` for every ``x_t``, and the carry after the last step.
+
+    Args:
+        cell: a `Cell`, or a bare step ``(params, carry, x) -> (carry, h)``.
+        params: what ``cell.init`` returned.
+        carry: the carry that comes in, or None for ``cell.initial_carry``.
+        xs: inputs ``[T, *batch, F]``, time first; for a cell of other inputs a pytree of
+            ``[T, *batch, ...]``.
+        lengths: int ``[*batch]``: row b has ``lengths[b]`` valid steps. A `jax.Array` acts
+            as if clipped to 0..T; NumPy and Python lengths are checked.
+        mask: bool ``[T, *batch]``: the valid steps. With lengths, both must hold.
+        resets: bool ``[T, *batch]``: where a new sequence begins. The carry is replaced by
+            the initial carry before ``xs[t]``, under `reverse` after it; also at masked
+            steps, never beyond `lengths`.
+        reverse: each row's valid steps from its last to its first; ``hs[t]`` still
+            belongs to ``xs[t]``.
+        remat: store the carry at every `remat`-th step only and recompute the rest in the
+            backward pass. "auto" does so when more than 256 MiB would be stored.
+        engine: "scan" is the plain scan of ``step``; "gated" the fast engine for cells
+            made by `gated`; "auto" chooses. All mean the same.
+
+    Returns:
+        ``(carry, hs)``. A step that is not valid leaves the carry as it was, and its
+        output is zero; what the padding holds reaches nothing, no gradient either. With
+        length 0 the final carry is the one that came in.
+
+    Raises:
+        ValueError: for wrong shapes, dtypes, lengths or options, before anything runs.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> cell = jaxrnn.gru(hidden=4)
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> xs = jax.random.normal(jax.random.key(1), (6, 2, 3))
+        >>> h, hs = jaxrnn.unroll(cell, params, None, xs, lengths=[6, 2])
+        >>> bool((hs[2:, 1] == 0).all()), bool((h[1] == hs[1, 1]).all())
+        (True, True)
+    """
+    if not isinstance(cell, Cell):
+        cell = _bare(cell, carry, resets)
+    _check_options(reverse, remat, engine)
+    params, xs = jax.tree.map(jnp.asarray, (params, xs))
+    length = _length(xs)
+    x = one_step(xs)
+    start = jax.eval_shape(cell.initial_carry, params, x)
+    batch = _batch(cell, params, start, x, lengths, mask, resets)
+    if carry is None:
+        carry = cell.initial_carry(params, x)
+    else:
+        remedy = (
+            "Time is axis 0 of xs and batch follows; None stands for the initial carry."
+        )
+        check_like("carry", carry, start, remedy)
+        carry = jax.tree.map(jnp.asarray, carry)
+    valid = _steps("mask", mask, length, batch)
+    resets = _steps("resets", resets, length, batch)
+    if lengths is not None:
+        lengths = _lengths(lengths, length, batch)
+        inside = jnp.arange(length).reshape((-1,) + (1,) * lengths.ndim) < lengths
+        valid = inside if valid is None else valid & inside
+        resets = None if resets is None else resets & inside
+    fresh = None if resets is None else cell.initial_carry(params, x)
+    xs = select(valid, xs, 0)
+    control = Control(valid, resets, fresh, reverse, remat, engine)
+    return engines.run(cell, params, carry, xs, control)
+
+
+def _bare(step: Any, carry: Any, resets: Any) -> Cell:
+    if not callable(step):
+        raise ValueError(
+            f"cell: expected a Cell or a step (params, carry, x) -> (carry, h), got {step!r}."
+        )
+    if carry is None:
+        raise ValueError(
+            "carry: a bare step has no initial carry, so give one, or make a jaxrnn.Cell."
+        )
+    if resets is not None:
+        raise ValueError(
+            "resets: a bare step has no initial carry to reset to. Make a jaxrnn.Cell of it."
+        )
+    carry = jax.tree.map(jnp.asarray, carry)
+    return Cell(init=None, initial_carry=lambda params, x: carry, step=step)
+
+
+def _check_options(reverse: Any, remat: Any, engine: Any) -> None:
+    if not isinstance(reverse, bool | np.bool_):
+        raise ValueError(f"reverse: expected True or False, got {reverse!r}.")
+    whole = isinstance(remat, int | np.integer) and not isinstance(remat, bool)
+    if not (remat is None or remat == "auto" or (whole and remat >= 1)):
+        raise ValueError(
+            f"remat: expected None, 'auto' or a number of steps from 1, got {remat!r}."
+        )
+    if engine not in ENGINES:
+        raise ValueError(f"engine: expected one of {ENGINES}, got {engine!r}.")
+
+
+def _length(xs: Any) -> Any:
+    leaves = jax.tree.leaves_with_path(xs)
+    if not leaves:
+        raise ValueError("xs: expected arrays [T, *batch, F], got none.")
+    for path, a in leaves:
+        name = f"xs{jax.tree_util.keystr(path)}"
+        if a.ndim == 0:
+            raise ValueError(f"{name}: expected [T, *batch, F], got a scalar.")
+        if a.shape[0] != leaves[0][1].shape[0]:
+            raise ValueError(
+                f"{name}: expected {leaves[0][1].shape[0]} steps as the first leaf has, "
+                f"got {list(a.shape)}. Time is axis 0."
+            )
+    return leaves[0][1].shape[0]
+
+
+def _batch(cell, params, carry, x, lengths, mask, resets) -> tuple:
+    """The batch shape that lengths, mask and resets must have.
+
+    For a cell of vectors that of x; for any other the shape that they have themselves,
+    which every leaf of x and carry must begin with.
+    """
+    leaves = jax.tree.leaves(x)
+    vector = len(leaves) == 1 and jnp.issubdtype(leaves[0].dtype, jnp.floating)
+    batch = leaves[0].shape[:-1] if vector else None
+    shapes = {}
+    if lengths is not None:
+        shapes["lengths"] = np.shape(lengths)
+    if mask is not None:
+        shapes["mask"] = np.shape(mask)[1:]
+    if resets is not None:
+        shapes["resets"] = np.shape(resets)[1:]
+    for name, shape in shapes.items():
+        if batch is not None and shape != batch and _takes_rows(cell, params, carry, x):
+            time = ["T"] if name != "lengths" else []
+            raise ValueError(
+                f"{name}: expected {[*time, *batch]} for xs {['T', *leaves[0].shape]}, "
+                f"got {list(np.shape(locals()[name]))}. Time is axis 0 of xs, mask and resets."
+            )
+        batch = shape
+        for leaf in jax.tree.leaves((x, carry)):
+            if leaf.shape[: len(shape)] != shape:
+                raise ValueError(
+                    f"{name}: expected a batch shape that xs[0] and the carry begin with, "
+                    f"as {list(leaf.shape)} does not with {list(shape)}."
+                )
+    return batch
+
+
+def _takes_rows(cell, params, carry, x) -> bool:
+    """Whether the cell is one of vectors: ``x [F]`` is a row of it."""
+    n = x.ndim - 1
+    try:
+        c = one_step(carry, n)
+        row, _ = jax.eval_shape(cell.step, params, c, one_step(x, n))
+    except (TypeError, ValueError, IndexError):
+        return False
+    return [a.shape for a in jax.tree.leaves(row)] == [a.shape for a in jax.tree.leaves(c)]
+
+
+def _steps(name: str, value: Any, length: Any, batch: tuple) -> jax.Array | None:
+    """A mask or resets, checked."""
+    if value is None:
+        return None
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    if value.dtype != bool:
+        raise ValueError(f"{name}: expected bool, got {value.dtype}. Use .astype(bool).")
+    if value.shape != (length, *batch):
+        raise ValueError(
+            f"{name}: expected {[length, *batch]}, got {list(value.shape)}. Time is axis 0."
+        )
+    return jnp.asarray(value)
+
+
+def _lengths(value: Any, length: Any, batch: tuple) -> jax.Array:
+    """Lengths, checked; the values of a `jax.Array` are not looked at."""
+    known = not isinstance(value, jax.Array)
+    value = np.asarray(value) if known else value
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise ValueError(f"lengths: expected integers, got {value.dtype}. Use .astype(int).")
+    if value.shape != batch:
+        raise ValueError(
+            f"lengths: expected {list(batch)}, the batch shape, got {list(value.shape)}."
+        )
+    if known and isinstance(length, int) and value.size:
+        if value.min() < 0 or value.max() > length:
+            raise ValueError(
+                f"lengths: expected 0 to {length}, the steps in xs, got {value.min()} to "
+                f"{value.max()}."
+            )
+    return jnp.asarray(value)
