@@ -20,8 +20,8 @@ class Cell(NamedTuple):
             (shape, dtype, sharding, varying mesh axes). ``x`` is one step's input
             ``[*batch, F]`` or only its ``jax.ShapeDtypeStruct``.
         step: ``(params, carry, x) -> (carry, h)``.
-        unroll: ``(params, carry, xs, control) -> (carry, hs)`` over ``xs [T, *batch, F]``;
-            None stands for the plain scan of ``step``.
+        unroll: ``(params, carry, xs, control) -> (carry, hs)`` over
+            ``xs [T, *batch, F]``; None stands for the plain scan of ``step``.
         parts: what the cell is made of: a `Gated`, or the cells of a composition.
         spec: kind and options, hashable, e.g. ``("lstm", ("hidden", 128))``. Read by
             repr, errors and probes; by nothing numerical.
@@ -56,7 +56,12 @@ class Cell(NamedTuple):
 
 def _show(spec: tuple) -> str:
     kind, *options = spec
-    cells = [_show(inner) for name, *value in options if name == "cells" for inner in value[0]]
+    cells = [
+        _show(inner)
+        for name, *value in options
+        if name == "cells"
+        for inner in value[0]
+    ]
     named = ["=".join(map(str, option)) for option in options if option[0] != "cells"]
     return f"{kind}({', '.join(cells + named)})"
 
@@ -100,13 +105,13 @@ def spec_of(kind: str, **options: Any) -> tuple:
 
 
 def one_step(xs: Any, leading: int = 1) -> Any:
-    """The type of `xs` without its first `leading` axes, which may be empty or symbolic.
+    """The type of `xs` without its `leading` axes, which may be empty or symbolic.
 
     A sum, so that mesh axes and shardings come along; nothing is computed.
     """
 
     def drop(a):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # keys have no sum
+        if jnp.issubdtype(a.dtype, jax.dtypes.extended):  # keys have no sum
             return a[(0,) * leading]
         return jnp.sum(a, axis=tuple(range(leading)), dtype=a.dtype)
 
@@ -151,7 +156,7 @@ def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -
 
 
 def select(where: jax.Array | None, then: Any, otherwise: Any) -> Any:
-    """`then` where the bools [*batch] hold, else `otherwise`, for trees of [*batch, ...].
+    """`then` where the bools [*batch] hold, else `otherwise`: trees of [*batch, ...].
 
     `where=None` means everywhere; `otherwise` may be the number 0.
     """

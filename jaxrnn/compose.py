@@ -74,7 +74,9 @@ def stack(*cells: Cell) -> Cell:
     def _check_layers(name, value):
         if not isinstance(value, tuple) or len(value) != len(cells):
             n = len(value) if isinstance(value, tuple) else type(value).__name__
-            raise ValueError(f"{name}: expected a tuple of {len(cells)} layers, got {n}.")
+            raise ValueError(
+                f"{name}: expected a tuple of {len(cells)} layers, got {n}."
+            )
 
     return Cell(init, initial_carry, step, unroll, cells, _spec("stack", *cells))
 
@@ -155,7 +157,8 @@ def bidirectional(
 
     Returns:
         A cell with params `BidirectionalParams` and a carry `BidirectionalCarry`. Only
-        `unroll` runs it: its step raises ValueError, because a step cannot see the future.
+        `unroll` runs it: its step raises ValueError, because a step cannot see the
+            future.
 
     Raises:
         ValueError: for an unknown merge.
@@ -164,7 +167,8 @@ def bidirectional(
         >>> import jax, jax.numpy as jnp, jaxrnn
         >>> cell = jaxrnn.bidirectional(jaxrnn.gru(4))
         >>> params = cell.init(jax.random.key(0), features=3)
-        >>> carry, hs = jaxrnn.unroll(cell, params, None, jnp.ones((6, 2, 3)), lengths=[6, 4])
+        >>> xs = jnp.ones((6, 2, 3))
+        >>> carry, hs = jaxrnn.unroll(cell, params, None, xs, lengths=[6, 4])
         >>> hs.shape
         (6, 2, 8)
     """
@@ -178,17 +182,20 @@ def bidirectional(
 
     def init(key, features):
         kf, kb = jax.random.split(key)
-        return BidirectionalParams(forward.init(kf, features), backward.init(kb, features))
+        return BidirectionalParams(
+            forward.init(kf, features), backward.init(kb, features)
+        )
 
     def initial_carry(params, x):
         return BidirectionalCarry(
-            forward.initial_carry(params.forward, x), backward.initial_carry(params.backward, x)
+            forward.initial_carry(params.forward, x),
+            backward.initial_carry(params.backward, x),
         )
 
     def step(params, carry, x):
         raise ValueError(
-            "step: a bidirectional cell has no step, because a step cannot see the future. "
-            "Run it with jaxrnn.unroll."
+            "step: a bidirectional cell has no step, because a step cannot see the "
+            "future. Run it with jaxrnn.unroll."
         )
 
     def unroll(params, carry, xs, control):
@@ -228,7 +235,10 @@ def with_carries(cell: Cell) -> Cell:
         show = cell.parts.output
         parts = cell.parts._replace(output=lambda carry: (show(carry), carry))
         return gated(
-            init=cell.init, initial_carry=cell.initial_carry, spec=spec, **parts._asdict()
+            init=cell.init,
+            initial_carry=cell.initial_carry,
+            spec=spec,
+            **parts._asdict(),
         )
 
     def step(params, carry, x):
@@ -289,7 +299,9 @@ def learned_carry(cell: Cell) -> Cell:
     def unroll(params, carry, xs, control):
         return engine.run(cell, params.cell, carry, xs, control)
 
-    return Cell(init, initial_carry, step, unroll, (cell,), _spec("learned_carry", cell))
+    return Cell(
+        init, initial_carry, step, unroll, (cell,), _spec("learned_carry", cell)
+    )
 
 
 def _shown(cell: Cell, params: Any, x: Any) -> Any:

@@ -94,7 +94,9 @@ def gated(
     def checked(params, x):
         if hasattr(x, "ndim") and x.ndim and jnp.issubdtype(x.dtype, jnp.floating):
             n = x.shape[-1]
-            remedy = f"Is this another cell's, or made for another feature size than {n}?"
+            remedy = (
+                f"Is this another cell's, or made for another feature size than {n}?"
+            )
             check_like("params", params, expected(n), remedy, dtypes=False)
 
     def compose(params, carry, x):
@@ -106,7 +108,9 @@ def gated(
         """Zeros of the type that `compose` maps to itself."""
         checked(params, x)
         zeros = initial_carry(params, x)
-        weak = jax.tree.map(_weakly_typed, zeros)  # so that params and x decide the dtype
+        weak = jax.tree.map(
+            _weakly_typed, zeros
+        )  # so that params and x decide the dtype
         like, _ = jax.eval_shape(compose, params, weak, x)
         remedy = "initial_carry and update must agree on the carry."
         check_like("the carry that update returns", like, zeros, remedy, dtypes=False)

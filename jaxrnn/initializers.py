@@ -14,11 +14,14 @@ glorot_uniform = jax.nn.initializers.glorot_uniform()
 orthogonal = jax.nn.initializers.orthogonal()
 
 
-def per_gate(init: Callable, gates: int, key: jax.Array, shape: tuple, dtype) -> jax.Array:
-    """One draw of `init` a gate, side by side: ``[F, gates * H]`` for a shape ``[F, H]``.
+def per_gate(
+    init: Callable, gates: int, key: jax.Array, shape: tuple, dtype
+) -> jax.Array:
+    """One draw of `init` a gate, side by side: shape ``[F, H]`` gives ``[F, gates * H]``.
 
-    An orthogonal draw over the fused ``[H, 4H]`` would have half the gain of four. Draws
-    are made in float32 or wider and cast, so that bfloat16 kernels are orthogonal too.
+    An orthogonal draw over the fused ``[H, 4H]`` would have half the gain of four.
+    Draws are made in float32 or wider and cast, so that bfloat16 kernels are orthogonal
+    too.
 
     Args:
         init: a kernel initializer.
@@ -43,7 +46,7 @@ def per_gate(init: Callable, gates: int, key: jax.Array, shape: tuple, dtype) ->
 
 
 def identity(scale: float | jax.Array = 1.0) -> Callable:
-    """`scale` times the identity: a simple RNN that starts as a conveyor belt, the IRNN.
+    """`scale` times the identity: the IRNN, which starts as a conveyor belt.
 
     With ``activation="relu"`` and small input kernels; Le, Jaitly and Hinton 2015,
     arXiv:1504.00941.
@@ -119,7 +122,12 @@ def torch_bias(gates: str = "ifgo") -> Callable:
 
     def init(key, hidden, dtype=None):
         ours, theirs = (
-            jnp.stack([torch_uniform(k, (hidden,), dtype) for k in jax.random.split(key, len(gates))])
+            jnp.stack(
+                [
+                    torch_uniform(k, (hidden,), dtype)
+                    for k in jax.random.split(key, len(gates))
+                ]
+            )
             for key in jax.random.split(key)
         )
         summed = jnp.array([[gate != "n"] for gate in gates])
@@ -132,13 +140,13 @@ def chrono(longest: float | jax.Array, gates: str = "ifgo") -> Callable:
     """Gates that start open for up to `longest` steps.
 
     The keep gate's bias is log U(1, longest - 1), so that its memory, 1 / (1 - σ(b)),
-    spreads over all lengths up to `longest`; an input gate gets the opposite, all others
-    zero. Tallec and Ollivier 2018, arXiv:1804.11188.
+    spreads over all lengths up to `longest`; an input gate gets the opposite, all
+    others zero. Tallec and Ollivier 2018, arXiv:1804.11188.
 
     Args:
         longest: steps that the memory should span, above 2; may be traced.
-        gates: the cell's gates in order: "ifgo" (LSTM) or "rzn" (GRU). "f" and "z" keep,
-            "i" lets in.
+        gates: the cell's gates in order: "ifgo" (LSTM) or "rzn" (GRU). "f" and "z"
+            keep, "i" lets in.
 
     Returns:
         A bias initializer. Raises ValueError for a `longest` of 2 or less.

@@ -1,4 +1,4 @@
-"""unroll: a cell over time, with lengths, mask, resets and reverse; checks what comes in."""
+"""unroll: a cell over time, with lengths, mask, resets, reverse; the door's checks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,24 +26,24 @@ def unroll(
     remat: int | str | None = None,
     engine: str = "auto",
 ) -> tuple[Any, Any]:
-    """Runs a cell over time: ``h_t`` for every ``x_t``, and the carry after the last step.
+    """Runs a cell over time: ``h_t`` for every ``x_t``, and the carry after the last.
 
     Args:
         cell: a `Cell`, or a bare step ``(params, carry, x) -> (carry, h)``.
         params: what ``cell.init`` returned.
         carry: the carry that comes in, or None for ``cell.initial_carry``.
-        xs: inputs ``[T, *batch, F]``, time first; for a cell of other inputs a pytree of
-            ``[T, *batch, ...]``.
-        lengths: int ``[*batch]``: row b has ``lengths[b]`` valid steps. A `jax.Array` acts
-            as if clipped to 0..T; NumPy and Python lengths are checked.
+        xs: inputs ``[T, *batch, F]``, time first; for a cell of other inputs a pytree
+            of ``[T, *batch, ...]``.
+        lengths: int ``[*batch]``: row b has ``lengths[b]`` valid steps. A `jax.Array`
+            acts as if clipped to 0..T; NumPy and Python lengths are checked.
         mask: bool ``[T, *batch]``: the valid steps. With lengths, both must hold.
-        resets: bool ``[T, *batch]``: where a new sequence begins. The carry is replaced by
-            the initial carry before ``xs[t]``, under `reverse` after it; also at masked
-            steps, never beyond `lengths`.
+        resets: bool ``[T, *batch]``: where a new sequence begins. The carry is replaced
+            by the initial carry before ``xs[t]``, under `reverse` after it; also at
+            masked steps, never beyond `lengths`.
         reverse: each row's valid steps from its last to its first; ``hs[t]`` still
             belongs to ``xs[t]``.
-        remat: store the carry at every `remat`-th step only and recompute the rest in the
-            backward pass. "auto" does so when more than 256 MiB would be stored.
+        remat: store the carry at every `remat`-th step only and recompute the rest in
+            the backward pass. "auto" does so when more than 256 MiB would be stored.
         engine: "scan" is the plain scan of ``step``; "gated" the fast engine for cells
             made by `gated`; "auto" chooses. All mean the same.
 
@@ -71,7 +71,8 @@ def unroll(
     length = _length(xs)
     x = one_step(xs)
     start = jax.eval_shape(cell.initial_carry, params, x)
-    batch = _batch(cell, params, start, x, lengths, mask, resets)
+    given = dict(lengths=lengths, mask=mask, resets=resets)
+    batch = _batch(cell, params, start, x, length, **given)
     if carry is None:
         carry = cell.initial_carry(params, x)
     else:
@@ -96,18 +97,19 @@ def unroll(
 def _bare(step: Any, carry: Any, resets: Any) -> Cell:
     if not callable(step):
         raise ValueError(
-            f"cell: expected a Cell or a step (params, carry, x) -> (carry, h), got {step!r}."
+            "cell: expected a Cell or a step (params, carry, x) -> (carry, h), "
+            f"got {step!r}."
         )
     if carry is None:
         raise ValueError(
-            "carry: a bare step has no initial carry, so give one, or make a jaxrnn.Cell."
+            "carry: a bare step has no initial carry. Give one, or make a jaxrnn.Cell."
         )
     if resets is not None:
         raise ValueError(
-            "resets: a bare step has no initial carry to reset to. Make a jaxrnn.Cell of it."
+            "resets: a bare step has no initial carry. Make a jaxrnn.Cell of it."
         )
     carry = jax.tree.map(jnp.asarray, carry)
-    return Cell(init=None, initial_carry=lambda params, x: carry, step=step)
+    return Cell(init=step, initial_carry=lambda params, x: carry, step=step)
 
 
 def _check_options(reverse: Any, remat: Any, engine: Any) -> None:
@@ -126,49 +128,47 @@ def _length(xs: Any) -> Any:
     leaves = jax.tree.leaves_with_path(xs)
     if not leaves:
         raise ValueError("xs: expected arrays [T, *batch, F], got none.")
+    length = leaves[0][1].shape[:1]
     for path, a in leaves:
         name = f"xs{jax.tree_util.keystr(path)}"
         if a.ndim == 0:
             raise ValueError(f"{name}: expected [T, *batch, F], got a scalar.")
-        if a.shape[0] != leaves[0][1].shape[0]:
+        if a.shape[:1] != length:
             raise ValueError(
-                f"{name}: expected {leaves[0][1].shape[0]} steps as the first leaf has, "
-                f"got {list(a.shape)}. Time is axis 0."
+                f"{name}: expected {length[0]} steps, as in the first leaf, got "
+                f" {list(a.shape)}. Time is axis 0."
             )
-    return leaves[0][1].shape[0]
+    return length[0]
 
 
-def _batch(cell, params, carry, x, lengths, mask, resets) -> tuple:
+def _batch(cell, params, carry, x, length, **given) -> tuple:
     """The batch shape that lengths, mask and resets must have.
 
     For a cell of vectors that of x; for any other the shape that they have themselves,
-    which every leaf of x and carry must begin with.
+    which every leaf of x and of the carry must begin with.
     """
     leaves = jax.tree.leaves(x)
     vector = len(leaves) == 1 and jnp.issubdtype(leaves[0].dtype, jnp.floating)
     batch = leaves[0].shape[:-1] if vector else None
-    shapes = {}
-    if lengths is not None:
-        shapes["lengths"] = np.shape(lengths)
-    if mask is not None:
-        shapes["mask"] = np.shape(mask)[1:]
-    if resets is not None:
-        shapes["resets"] = np.shape(resets)[1:]
-    for name, shape in shapes.items():
+    for name, value in given.items():
+        if value is None:
+            continue
+        shape = np.shape(value) if name == "lengths" else np.shape(value)[1:]
         if batch is not None and shape != batch and _takes_rows(cell, params, carry, x):
-            time = ["T"] if name != "lengths" else []
+            time = () if name == "lengths" else (length,)
             raise ValueError(
-                f"{name}: expected {[*time, *batch]} for xs {['T', *leaves[0].shape]}, "
-                f"got {list(np.shape(locals()[name]))}. Time is axis 0 of xs, mask and resets."
+                f"{name}: expected {[*time, *batch]} for xs [{length}, "
+                f"{str(list(leaves[0].shape))[1:]}, got {list(np.shape(value))}. "
+                "Time is axis 0 of xs, mask and resets."
             )
         batch = shape
         for leaf in jax.tree.leaves((x, carry)):
             if leaf.shape[: len(shape)] != shape:
                 raise ValueError(
-                    f"{name}: expected a batch shape that xs[0] and the carry begin with, "
-                    f"as {list(leaf.shape)} does not with {list(shape)}."
+                    f"{name}: expected a batch shape that xs[0] and the carry begin "
+                    f"with, got {list(shape)} beside {list(leaf.shape)}."
                 )
-    return batch
+    return () if batch is None else batch
 
 
 def _takes_rows(cell, params, carry, x) -> bool:
@@ -179,7 +179,9 @@ def _takes_rows(cell, params, carry, x) -> bool:
         row, _ = jax.eval_shape(cell.step, params, c, one_step(x, n))
     except (TypeError, ValueError, IndexError):
         return False
-    return [a.shape for a in jax.tree.leaves(row)] == [a.shape for a in jax.tree.leaves(c)]
+    return [a.shape for a in jax.tree.leaves(row)] == [
+        a.shape for a in jax.tree.leaves(c)
+    ]
 
 
 def _steps(name: str, value: Any, length: Any, batch: tuple) -> jax.Array | None:
@@ -188,10 +190,13 @@ def _steps(name: str, value: Any, length: Any, batch: tuple) -> jax.Array | None
         return None
     value = value if hasattr(value, "dtype") else np.asarray(value)
     if value.dtype != bool:
-        raise ValueError(f"{name}: expected bool, got {value.dtype}. Use .astype(bool).")
+        raise ValueError(
+            f"{name}: expected bool, got {value.dtype}. Use .astype(bool)."
+        )
     if value.shape != (length, *batch):
         raise ValueError(
-            f"{name}: expected {[length, *batch]}, got {list(value.shape)}. Time is axis 0."
+            f"{name}: expected {[length, *batch]}, got {list(value.shape)}. "
+            "Time is axis 0."
         )
     return jnp.asarray(value)
 
@@ -201,15 +206,17 @@ def _lengths(value: Any, length: Any, batch: tuple) -> jax.Array:
     known = not isinstance(value, jax.Array)
     value = np.asarray(value) if known else value
     if not jnp.issubdtype(value.dtype, jnp.integer):
-        raise ValueError(f"lengths: expected integers, got {value.dtype}. Use .astype(int).")
+        raise ValueError(
+            f"lengths: expected integers, got {value.dtype}. Use .astype(int)."
+        )
     if value.shape != batch:
         raise ValueError(
-            f"lengths: expected {list(batch)}, the batch shape, got {list(value.shape)}."
+            f"lengths: expected the batch shape {list(batch)}, got {list(value.shape)}."
         )
     if known and isinstance(length, int) and value.size:
         if value.min() < 0 or value.max() > length:
             raise ValueError(
-                f"lengths: expected 0 to {length}, the steps in xs, got {value.min()} to "
-                f"{value.max()}."
+                f"lengths: expected 0 to {length}, the steps in xs, "
+                f"got {value.min()} to {value.max()}."
             )
     return jnp.asarray(value)

@@ -16,15 +16,21 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from jaxrnn.cell import Cell, spec_of
-from jaxrnn.cells.options import check_features, check_gate_bias, check_hidden, draw_bias, zeros
+from jaxrnn.cells.options import (
+    check_features,
+    check_gate_bias,
+    check_hidden,
+    draw_bias,
+    zeros,
+)
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
 
 
 class GRUParams(NamedTuple):
-    """Parameters of `gru`, gates packed r, z, n: wx [F, 3H], wh [H, 3H], b [3H], bn [H].
+    """Parameters of `gru`: wx [F, 3H], wh [H, 3H], b [3H], bn [H].
 
-    ``bn`` is the recurrent bias of n, the one that the reset gate scales.
+    Gates are packed r, z, n; ``bn`` is the recurrent bias of n, which r scales.
     """
 
     wx: jax.Array
@@ -57,7 +63,7 @@ def gates(params, h, pre):
 
 
 def update(h, gates):
-    r, z, n = gates
+    _, z, n = gates
     return (1 - z) * n + z * h
 
 

@@ -18,7 +18,13 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from jaxrnn.cell import Cell, spec_of
-from jaxrnn.cells.options import check_features, check_gate_bias, check_hidden, draw_bias, zeros
+from jaxrnn.cells.options import (
+    check_features,
+    check_gate_bias,
+    check_hidden,
+    draw_bias,
+    zeros,
+)
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
 

@@ -42,13 +42,15 @@ def draw_bias(gates, bias_init, key, hidden, dtype, **start) -> jax.Array:
     Args:
         gates: the cell's gates in order, a letter each.
         bias_init: ``(key, hidden, dtype) -> b [len(gates) * hidden]``, or None.
-        key, hidden, dtype: what `bias_init` gets; draws are float32 or wider, then cast.
+        key, hidden, dtype: what `bias_init` gets; draws are float32 or wider.
         start: gate letter -> number or array [hidden].
     """
     dtype = jnp.zeros((), dtype).dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     if bias_init is None:
-        b = [jnp.broadcast_to(jnp.asarray(start.get(g, 0), wide), hidden) for g in gates]
+        b = [
+            jnp.broadcast_to(jnp.asarray(start.get(g, 0), wide), hidden) for g in gates
+        ]
         return jnp.concatenate(b).astype(dtype)
     b = bias_init(key, hidden, wide)
     if b.shape != (len(gates) * hidden,):
@@ -64,8 +66,11 @@ def check_gate_bias(name: str, value: Any, hidden: int, bias_init: Any) -> None:
     if value is None:
         return
     if bias_init is not None:
-        raise ValueError(f"{name}: bias_init draws the whole bias. Give one of the two.")
+        raise ValueError(
+            f"{name}: bias_init draws the whole bias. Give one of the two."
+        )
     if np.shape(value) not in ((), (hidden,)):
         raise ValueError(
-            f"{name}: expected a number or an array [{hidden}], got {list(np.shape(value))}."
+            f"{name}: expected a number or an array [{hidden}], "
+            f"got {list(np.shape(value))}."
         )

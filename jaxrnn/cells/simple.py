@@ -1,6 +1,6 @@
 """The simple RNN (Elman 1990, https://doi.org/10.1207/s15516709cog1402_1).
 
-    h' = φ(x Wx + h Wh + b)
+h' = φ(x Wx + h Wh + b)
 """
 
 from collections.abc import Callable

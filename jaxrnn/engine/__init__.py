@@ -1,7 +1,8 @@
 """How a cell runs over time. Knows no cell by name.
 
-`scan` is the plain scan of ``step``: what everything means. `deferred` runs gated cells
-with every weight gradient deferred to one matmul after the loop: the same meaning, faster.
+`scan` is the plain scan of ``step``: what everything means. `deferred` runs gated
+cells with every weight gradient deferred to one matmul after the loop: same meaning,
+faster.
 """
 
 from jaxrnn.engine import deferred, scan

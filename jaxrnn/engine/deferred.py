@@ -1,11 +1,12 @@
 """The gated engine: every weight gradient deferred to one matmul after the loop.
 
-A scan that is differentiated as it stands adds a rank-B update to each weight gradient at
-every step. For a gated cell (see `jaxrnn.gated`) only the carry's own tangent has to wait
-for time; what params, inputs and hyperparameters add to it at each step is one batch over
-all steps. Written as one `jax.custom_jvp` whose tangent is linear, JAX's transpose of that
-*is* the deferred gradient: a reverse loop with one matmul a step, then one big matmul for
-each weight. jvp, Hessians, vmap and checkpoint work as if it were the plain scan.
+A scan that is differentiated as it stands adds a rank-B update to each weight gradient
+at every step. For a gated cell (see `jaxrnn.gated`) only the carry's own tangent has to
+wait for time; what params, inputs and hyperparameters add to it at each step is one
+batch over all steps. Written as one `jax.custom_jvp` whose tangent is linear, JAX's
+transpose of that *is* the deferred gradient: a reverse loop with one matmul a step,
+then one big matmul for each weight. jvp, Hessians, vmap and checkpoint work as if it
+were the plain scan.
 
 Facts that shaped this file (2 cores, LSTM and GRU, T=128 B=32, forward+backward against
 the same engine without; `benchmarks/flax_ratio.py` measures the sum):
@@ -15,11 +16,12 @@ the same engine without; `benchmarks/flax_ratio.py` measures the sum):
   - the input projected inside the loop: up to 1.4 times faster than for all of time at
     once, whose result is fresh memory; with few rows a step it is the other way round;
   - the loop's transposed matmul reads a kernel transposed once: 1.05-1.15 at H=128,
-    nothing at H=512;
+    nothing at H=512; for a single row it would be 4-8 times slower;
   - chunks, gates packed in one array, barriers between the gates: nothing, or slower.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -61,10 +63,17 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
     carry = scan.settle(body, carry, steps)
     rows = _row_axes(step, params, carry, steps)
     c, x = one_step(carry, rows), one_step(xs, 1 + rows)
-    pre = jax.eval_shape(affine, params, c, x)
-    pures = hoist(affine, params, c, x), hoist(active, params, c, pre), hoist(output, c)
+    z = jax.eval_shape(project, params, x)
+    pre = jax.eval_shape(recur, params, c, z)
+    pures = (
+        hoist(project, params, x),
+        hoist(recur, params, c, z),
+        hoist(active, params, c, pre),
+        hoist(output, c),
+    )
     consts = tuple(pure.consts for pure in pures)
-    rule = _rule(*pures, rows, control.reverse)
+    count = math.prod(jax.tree.leaves(xs)[0].shape[1:-1])
+    rule = _rule(*pures, rows, count, control.reverse)
 
     def run(carry, steps):
         return rule(consts, params, control.fresh, carry, steps)
@@ -78,29 +87,52 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
     return scan.last_reset(carry, control), hs
 
 
-def _rule(affine: Pure, active: Pure, shown: Pure, rows: int, reverse: bool) -> Callable:
+def _rule(
+    project: Pure,
+    recur: Pure,
+    active: Pure,
+    shown: Pure,
+    rows: int,
+    count: Any,
+    reverse: bool,
+) -> Callable:
     """``(consts, params, fresh, carry, steps) -> (carry, hs)`` with the deferred rule.
 
     Args:
-        affine: ``(params, carry, x) -> pre`` of one row: recur . project.
+        project: ``(params, x) -> z`` of one row.
+        recur: ``(params, carry, z) -> pre`` of one row.
         active: ``(params, carry, pre) -> carry`` of one row: update . gates.
         shown: ``(carry) -> h`` of one row: output.
-        rows: how many axes behind time are rows, of which the three know nothing.
+        rows: how many axes behind time are rows, of which the four know nothing.
+        count: how many rows a step has, about; may be symbolic.
         reverse: whether the scan runs from the last step to the first.
     """
+    known = isinstance(count, int)
+    ahead = known and count < FEW_ROWS
+    affine = _composed(project, recur)
+    single = known and count == 1
+    turn, turn_back = (_same, _same) if single else (_turned, _turned_back)
 
     def loop(consts, params, fresh, carry, steps, trace):
+        xs, valid, resets = steps
+        k = consts[:2]
+        if ahead:
+            xs = _over(1 + rows, project.call, 2)(k[0], params, xs)
+
         def body(carry, inputs):
             x, valid, reset = inputs
             entered = carry if reset is None else select(reset, fresh, carry)
-            pre = _over(rows, affine.call, 2)(consts[0], params, entered, x)
-            new = _over(rows, active.call, 2)(consts[1], params, entered, pre)
+            if ahead:
+                pre = _over(rows, recur.call, 2)(k[1], params, entered, x)
+            else:
+                pre = _over(rows, affine.call, 2)(k, params, entered, x)
+            new = _over(rows, active.call, 2)(consts[2], params, entered, pre)
             left = select(valid, new, entered)
             if trace:
                 return left, (left, pre)
-            return left, select(valid, _over(rows, shown.call, 1)(consts[2], new), 0)
+            return left, select(valid, _over(rows, shown.call, 1)(consts[3], new), 0)
 
-        return lax.scan(body, carry, steps, reverse=reverse)
+        return lax.scan(body, carry, (xs, valid, resets), reverse=reverse)
 
     @jax.custom_jvp
     def run(consts, params, fresh, carry, steps):
@@ -116,12 +148,14 @@ def _rule(affine: Pure, active: Pure, shown: Pure, rows: int, reverse: bool) -> 
         before = _shift(carry, after, reverse)
         if resets is not None:
             before = select(resets, fresh, before)
-        hs = select(valid, _over(1 + rows, shown.call, 1)(consts[2], after), 0)
+        hs = select(valid, _over(1 + rows, shown.call, 1)(consts[3], after), 0)
 
         # What weights, inputs and hyperparameters add at each step: one batch, no loop.
         def added(pure, shared, args, dargs):
             n, flat = 1 + rows, [*args]
-            dflat = jax.tree.map(lambda _, d, r: d if r else None, args, dargs, pure.reads)
+            dflat = jax.tree.map(
+                lambda _, d, r: d if r else None, args, dargs, pure.reads
+            )
             dflat = [*dflat]
             for i in range(shared, len(args)):
                 flat[i], dflat[i] = _to_rows(args[i], n), _to_rows(dflat[i], n)
@@ -130,26 +164,30 @@ def _rule(affine: Pure, active: Pure, shown: Pure, rows: int, reverse: bool) -> 
             return jax.tree.map(lambda a: a.reshape(lead + a.shape[1:]), dout)
 
         held = _no_tangent((before, pre))
-        args = (consts[0], params, before, xs)
-        dpre = added(affine, 2, args, (dconsts[0], dparams, held[0], dxs))
-        args = (consts[1], params, before, pre)
-        dnew = added(active, 2, args, (dconsts[1], dparams, *held))
-        dhs = added(shown, 1, (consts[2], after), (dconsts[2], held[0]))
+        args = (consts[:2], params, before, xs)
+        dpre = added(affine, 2, args, (dconsts[:2], dparams, held[0], dxs))
+        args = (consts[2], params, before, pre)
+        dnew = added(active, 2, args, (dconsts[2], dparams, *held))
+        dhs = added(shown, 1, (consts[3], after), (dconsts[3], held[0]))
 
         # What must wait: the carry's own tangent, linear in itself and in the above.
-        turned = jax.tree.map(_turned, (consts[0], params))
+        turned = jax.tree.map(turn, (consts[:2], params))
 
         @jax.checkpoint  # keeps its inputs and nothing else
         def tangent(dcarry, inputs):
             c, a, x, valid, reset, dpre, dnew, dh = inputs
             dc = dcarry if reset is None else _select(c, reset, dfresh, dcarry)
-            k, p = jax.tree.map(_turned_back, turned)
-            pre, da = _jvp(lambda c: _over(rows, affine.call, 2)(k, p, c, x), (c,), (dc,))
+            k, p = jax.tree.map(turn_back, turned)
+            pre, da = _jvp(
+                lambda c: _over(rows, affine.call, 2)(k, p, c, x), (c,), (dc,)
+            )
             da = _add(pre, da, dpre)
-            step = lambda c, a: _over(rows, active.call, 2)(consts[1], params, c, a)
+            step = lambda c, a: _over(rows, active.call, 2)(consts[2], params, c, a)
             new, dn = _jvp(step, (c, a), (dc, da))
             dn = _add(new, dn, dnew)
-            h, ds = _jvp(lambda c: _over(rows, shown.call, 1)(consts[2], c), (new,), (dn,))
+            h, ds = _jvp(
+                lambda c: _over(rows, shown.call, 1)(consts[3], c), (new,), (dn,)
+            )
             ds = _add(h, ds, dh)
             return _select(new, valid, dn, dc), _select(h, valid, ds, _no_tangent(h))
 
@@ -160,6 +198,22 @@ def _rule(affine: Pure, active: Pure, shown: Pure, rows: int, reverse: bool) -> 
 
     run.defjvp(rule, symbolic_zeros=True)
     return run
+
+
+def _composed(project: Pure, recur: Pure) -> Pure:
+    """recur . project: ``(params, carry, x) -> pre``."""
+
+    def call(consts, params, carry, x):
+        return recur.call(consts[1], params, carry, project.call(consts[0], params, x))
+
+    params = jax.tree.map(operator.or_, project.reads[1], recur.reads[1])
+    reads = (
+        (project.reads[0], recur.reads[0]),
+        params,
+        recur.reads[2],
+        project.reads[2],
+    )
+    return Pure(call, (project.consts, recur.consts), reads)
 
 
 def _row_axes(step: Callable, params: Any, carry: Any, steps: tuple) -> int:
@@ -173,7 +227,9 @@ def _row_axes(step: Callable, params: Any, carry: Any, steps: tuple) -> int:
     leaves = jax.tree.leaves(xs)
     masks = [m for m in (valid, resets) if m is not None]
     axes = masks[0].ndim - 1 if masks else leaves[0].ndim - 2 if len(leaves) == 1 else 0
-    if axes <= 0 or any(any(jax.typeof(a).sharding.spec) for a in jax.tree.leaves((carry, xs))):
+    if axes <= 0 or any(
+        any(jax.typeof(a).sharding.spec) for a in jax.tree.leaves((carry, xs))
+    ):
         return 0
     x = one_step(xs)
     try:
@@ -188,7 +244,9 @@ def _row_axes(step: Callable, params: Any, carry: Any, steps: tuple) -> int:
 def _over(axes: int, f: Callable, shared: int) -> Callable:
     """`f` over that many leading axes of all but its first `shared` arguments."""
     for _ in range(axes):
-        f = lambda *args, f=f: jax.vmap(f, (None,) * shared + (0,) * (len(args) - shared))(*args)
+        f = lambda *args, f=f: jax.vmap(
+            f, (None,) * shared + (0,) * (len(args) - shared)
+        )(*args)
     return f
 
 
@@ -221,16 +279,20 @@ def _turned_back(w: Any) -> Any:
     return w.T if _is_matrix(w) else w
 
 
+def _same(w: Any) -> Any:
+    return w
+
+
 def _is_matrix(w: Any) -> bool:
     return w.ndim == 2 and jnp.issubdtype(w.dtype, jnp.inexact)
 
 
-# Tangents are trees like their primals, with None for a leaf that has none: one that is not
-# perturbed, or an integer, a bool or a key.
+# Tangents are trees like their primals, with None for a leaf that has none: one that is
+# not perturbed, or an integer, a bool or a key.
 
 
 def _jvp(f: Callable, args: Any, dargs: Any) -> tuple[Any, Any]:
-    """``(f(*args), its tangent)``; only the leaves that have a tangent are perturbed."""
+    """``(f(*args), its tangent)``; only leaves that have a tangent are perturbed."""
     leaves, tree = jax.tree.flatten(tuple(args))
     dots = tree.flatten_up_to(tuple(dargs))
     live = [i for i, d in enumerate(dots) if d is not None]
@@ -276,7 +338,11 @@ def _dense(primal: Any, d: Any) -> Any:
 
 def _for_jax(primal: Any, d: Any) -> Any:
     """A tangent as JAX wants it: dense, and float0 for what is no float."""
-    return _dense(primal, d) if _floats(primal) else np.zeros(primal.shape, jax.dtypes.float0)
+    return (
+        _dense(primal, d)
+        if _floats(primal)
+        else np.zeros(primal.shape, jax.dtypes.float0)
+    )
 
 
 def _floats(a: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import eval_jaxpr
 
 
 class Pure(NamedTuple):
@@ -34,16 +35,19 @@ def hoist(f: Callable, *example: Any) -> Pure:
     consts, tree = tuple(closed.consts), jax.tree.structure(out)
 
     def explicit(consts, *args):
-        return jax.core.eval_jaxpr(closed.jaxpr, consts, *jax.tree.leaves(args))
+        return eval_jaxpr(closed.jaxpr, consts, *jax.tree.leaves(args))
 
-    # Traced once more, so that the jaxpr holds no tracer (newer JAX keeps constants on it).
+    # Traced once more, so that the jaxpr holds no tracer: newer JAX keeps constants on
+    # it.
     jaxpr = jax.make_jaxpr(explicit)(consts, *example).jaxpr
 
     def call(consts, *args):
-        outs = jax.core.eval_jaxpr(jaxpr, (), *jax.tree.leaves((consts, *args)))
+        outs = eval_jaxpr(jaxpr, (), *jax.tree.leaves((consts, *args)))
         return jax.tree.unflatten(tree, outs)
 
     read = {v for eqn in jaxpr.eqns for v in eqn.invars if not hasattr(v, "val")}
     read |= {v for v in jaxpr.outvars if not hasattr(v, "val")}
     structure = jax.tree.structure((consts, *example))
-    return Pure(call, consts, jax.tree.unflatten(structure, [v in read for v in jaxpr.invars]))
+    return Pure(
+        call, consts, jax.tree.unflatten(structure, [v in read for v in jaxpr.invars])
+    )

@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxrnn.cell import Cell, Control, check_like, one_step, retype, select
 
-# remat="auto" stores everything while it fits in this, and about sqrt(T) carries beyond.
+# remat="auto" stores all that fits in this, and about sqrt(T) carries beyond.
 AUTO_REMAT_BYTES = 256 * 2**20
 
 
@@ -34,7 +34,9 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
 
     steps = (xs, control.valid, resets_before(control))
     carry = settle(body, carry, steps)
-    carry, hs = in_chunks(run, carry, steps, control, lambda: _step_bytes(body, carry, steps))
+    carry, hs = in_chunks(
+        run, carry, steps, control, lambda: _step_bytes(body, carry, steps)
+    )
     return last_reset(carry, control), hs
 
 
@@ -83,7 +85,7 @@ def in_chunks(
         step_bytes: ``() -> int``, what one step would store.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
-    size = control.remat
+    size: Any = control.remat
     if not isinstance(length, int):  # symbolic, under export: nothing is differentiated
         return run(carry, steps)
     if size == "auto":

@@ -1,0 +1,218 @@
+"""The table of the laws: every cell, how to loop over it by hand, and random numbers."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn
+
+T, B, F, H = 5, 3, 4, 5
+ENGINES = ("auto", "scan")
+
+
+class OwnParams(NamedTuple):
+    wx: jax.Array
+    wh: jax.Array
+    peep: jax.Array
+
+
+class OwnCarry(NamedTuple):
+    s: jax.Array
+    ticks: jax.Array
+
+
+def own_gated(hidden: int, rate: Any = 0.3, picks: Any = 1) -> jaxrnn.Cell:
+    """A user's gated cell that uses every freedom: hyperparameters in recur, in gates and
+    in the state equation, params in gates, an integer in the carry, another width of
+    h."""
+
+    def init(key, features):
+        kx, kh, kp = jax.random.split(key, 3)
+        return OwnParams(
+            jax.random.normal(kx, (features, 2 * hidden)) * 0.3,
+            jax.random.normal(kh, (hidden, 2 * hidden)) * 0.3,
+            jax.random.normal(kp, (hidden,)) * 0.3,
+        )
+
+    def initial_carry(params, x):
+        zeros = jnp.zeros((*x.shape[:-1], hidden))
+        return OwnCarry(zeros, jnp.zeros(zeros.shape, jnp.int32))
+
+    def recur(params, carry, z):
+        a, b = jnp.split(carry.s @ params.wh, 2, -1)
+        gain = jnp.array([1.0, 0.5, 0.25], params.wh.dtype)[picks]
+        return z[0] + a, z[1] + gain * b
+
+    def update(carry, gates):
+        keep, new = gates
+        s = (1 - rate) * keep * carry.s + rate * new
+        return OwnCarry(s, carry.ticks + 1)
+
+    return jaxrnn.gated(
+        init=init,
+        initial_carry=initial_carry,
+        project=lambda p, x: tuple(jnp.split(x @ p.wx, 2, -1)),
+        recur=recur,
+        gates=lambda p, c, a: (jax.nn.sigmoid(a[0] + p.peep * c.s), jnp.tanh(a[1])),
+        update=update,
+        output=lambda c: jnp.concatenate([c.s, jnp.tanh(2 * c.s)], -1),
+    )
+
+
+def bare_step(params, carry, x):
+    """A user's own function, whose carry has another width than its output."""
+    carry = jnp.tanh(carry * params["keep"] + x @ params["w"])
+    return carry, carry[..., :2] ** 2
+
+
+def bare() -> jaxrnn.Cell:
+    """`bare_step` as a cell without an unroll of its own."""
+
+    def init(key, features):
+        return {"keep": jnp.full(H, 0.7), "w": jax.random.normal(key, (features, H))}
+
+    return jaxrnn.Cell(
+        init=init,
+        initial_carry=lambda p, x: jnp.zeros((*x.shape[:-1], H), x.dtype),
+        step=bare_step,
+    )
+
+
+CELLS: dict[str, jaxrnn.Cell] = {
+    "simple_rnn": jaxrnn.simple_rnn(H),
+    "simple_rnn_relu": jaxrnn.simple_rnn(H, activation="relu"),
+    "lstm": jaxrnn.lstm(H),
+    "gru": jaxrnn.gru(H),
+    "own_gated": own_gated(H),
+    "bare": bare(),
+    "stack": jaxrnn.stack(jaxrnn.lstm(H), bare(), jaxrnn.gru(3)),
+    "residual": jaxrnn.residual(jaxrnn.stack(jaxrnn.gru(3), jaxrnn.simple_rnn(F))),
+    "with_carries": jaxrnn.with_carries(jaxrnn.lstm(H)),
+    "learned_carry": jaxrnn.learned_carry(jaxrnn.stack(jaxrnn.gru(3), jaxrnn.lstm(H))),
+    "bidirectional": jaxrnn.bidirectional(
+        jaxrnn.lstm(H), jaxrnn.gru(H), merge=lambda f, b: jnp.cos(f) + f * b
+    ),
+    "deep_bidirectional": jaxrnn.stack(
+        jaxrnn.bidirectional(jaxrnn.gru(3)), jaxrnn.bidirectional(jaxrnn.simple_rnn(2))
+    ),
+}
+BUILT_IN = ("simple_rnn", "simple_rnn_relu", "lstm", "gru")
+GATED = (*BUILT_IN, "own_gated", "with_carries")
+STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
+
+
+def randomise(key: int, tree: Any, scale: float = 0.6) -> Any:
+    """The floats of `tree` drawn anew, all distinct and none zero; integers distinct."""
+    rng = np.random.RandomState(key)
+
+    def one(a):
+        if jnp.issubdtype(a.dtype, jnp.floating):
+            return jnp.asarray(scale * rng.randn(*a.shape), a.dtype)
+        return jnp.asarray(rng.randint(0, 9, a.shape), a.dtype)
+
+    return jax.tree.map(one, tree)
+
+
+@functools.cache
+def example(name: str, batch: tuple = (B,), steps: int = T) -> tuple:
+    """Random ``(params, carry, xs)`` for a cell of the table."""
+    cell = CELLS[name]
+    with jax.ensure_compile_time_eval():  # so that no trace's values are cached
+        xs = jnp.asarray(np.random.RandomState(7).randn(steps, *batch, F))
+        params = randomise(1, cell.init(jax.random.key(0), F))
+        x = jax.ShapeDtypeStruct((*batch, F), xs.dtype)
+        return params, randomise(2, cell.initial_carry(params, x)), xs
+
+
+def by_hand(cell, params, carry, xs, valid, resets, reverse=False):
+    """The meaning of `unroll`, written as a Python loop of `step`.
+
+    ``valid`` and ``resets`` are bool [T, *batch]. bidirectional has no step: each half
+    is looped and merged as its docstring says.
+    """
+    kind = cell.spec[0] if cell.spec else ""
+    if kind == "bidirectional":
+        return _both_ways(cell, params, carry, xs, valid, resets, reverse)
+    if kind == "stack" and any("bidirectional" in repr(part) for part in cell.parts):
+        new = []
+        for part, p, c in zip(cell.parts, params, carry, strict=True):
+            c, xs = by_hand(part, p, c, xs, valid, resets, reverse)
+            new.append(c)
+        return tuple(new), xs
+    where = lambda m, a, b: jax.tree.map(
+        lambda u, v: jnp.where(m.reshape(m.shape + (1,) * (u.ndim - m.ndim)), u, v),
+        a,
+        b,
+    )
+    hs = [None] * len(xs)
+    for t in reversed(range(len(xs))) if reverse else range(len(xs)):
+        fresh = cell.initial_carry(params, xs[t])
+        if not reverse:
+            carry = where(resets[t], fresh, carry)
+        new, h = cell.step(params, carry, xs[t])
+        carry = where(valid[t], new, carry)
+        hs[t] = where(valid[t], h, jax.tree.map(jnp.zeros_like, h))
+        if reverse:
+            carry = where(resets[t], fresh, carry)
+    return carry, jax.tree.map(lambda *a: jnp.stack(a), *hs)
+
+
+def _both_ways(cell, params, carry, xs, valid, resets, reverse):
+    one, two = cell.parts
+    cf, hf = by_hand(one, params.forward, carry.forward, xs, valid, resets, reverse)
+    cb, hb = by_hand(
+        two, params.backward, carry.backward, xs, valid, resets, not reverse
+    )
+    merge = jnp.cos(hf) + hf * hb if cell is CELLS["bidirectional"] else None
+    h = jnp.concatenate([hf, hb], -1) if merge is None else merge
+    return type(carry)(cf, cb), jnp.where(valid[..., None], h, 0)
+
+
+def weighed(tree: Any) -> jax.Array:
+    """A scalar in which each number of a tree has a weight of its own."""
+    leaves = jax.tree.leaves(tree)
+    leaves = [a for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
+    weights = [np.random.RandomState(i).randn(*a.shape) for i, a in enumerate(leaves)]
+    return sum(jnp.sum(w * jnp.sin(a)) for w, a in zip(weights, leaves, strict=True))
+
+
+def with_grads(run: Callable) -> Callable:
+    """``(params, carry, xs, *rest) -> (outputs, gradients)`` of ``run(...)``'s outputs."""
+
+    def loss(params, carry, xs, *rest):
+        out = run(params, carry, xs, *rest)
+        return weighed(out), out
+
+    def both(params, carry, xs, *rest):
+        f = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True, allow_int=True)
+        (_, out), grads = f(params, carry, xs, *rest)
+        return out, jax.tree.map(
+            lambda a, g: g if jnp.issubdtype(a.dtype, jnp.floating) else 0,
+            (params, carry, xs),
+            grads,
+        )
+
+    return both
+
+
+def assert_close(a: Any, b: Any, tolerance: float = 1e-12) -> None:
+    """``max|a-b| <= tolerance * max(1, max|b|)`` for each leaf, structures equal."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, x), y in zip(
+        jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True
+    ):
+        x, y = np.asarray(x), np.asarray(y)
+        assert x.shape == y.shape, jax.tree_util.keystr(path)
+        if x.size:
+            bound = tolerance * max(1, np.abs(y).max())
+            worst = np.abs(x.astype(float) - y.astype(float)).max()
+            assert worst <= bound, f"{jax.tree_util.keystr(path)}: {worst:.1e}"
+
+
+def assert_same_bits(a: Any, b: Any) -> None:
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))

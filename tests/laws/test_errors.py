@@ -1,0 +1,267 @@
+"""Law 14, errors: what is wrong raises a ValueError that says what, and how to mend it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import initializers
+from tests.laws.cases import B, F, H, T, bare_step, example
+
+lstm = jaxrnn.lstm(H)
+params, carry, xs = example("lstm")
+gru_params, h, _ = example("gru")
+bare_params, bare_carry, _ = example("bare")
+deep = jaxrnn.stack(lstm, jaxrnn.gru(3))
+deep_params, deep_carry = example("stack")[0][::2], example("stack")[1][::2]
+both = jaxrnn.bidirectional(jaxrnn.gru(H))
+
+
+def run(cell=lstm, p=params, c=None, x=xs, **options):
+    return jaxrnn.unroll(cell, p, c, x, **options)
+
+
+ERRORS = {
+    # features, params
+    "wrong feature size": (
+        lambda: run(x=xs[..., :3]),
+        r"params\.wx.*\[3, 20\].*\[4, 20\]",
+    ),
+    "wrong feature size, step": (
+        lambda: lstm.step(params, carry, xs[0, :, :3]),
+        r"params\.wx",
+    ),
+    "params of another cell": (
+        lambda: run(p=gru_params),
+        "params: expected.*LSTMParams",
+    ),
+    "params of another width": (
+        lambda: run(p=jaxrnn.lstm(3).init(jax.random.key(0), F)),
+        r"params\.wx: expected \[4, 20\], got \[4, 12\]",
+    ),
+    "params as a plain tuple": (lambda: run(p=tuple(params)), "params: expected"),
+    "a stack's params, too few": (
+        lambda: run(deep, deep_params[:1]),
+        "params.*2 layers, got 1",
+    ),
+    "a stack's params, a list": (
+        lambda: run(deep, list(deep_params)),
+        "2 layers, got list",
+    ),
+    # axes
+    "time and batch swapped": (
+        lambda: run(c=carry, x=xs.swapaxes(0, 1)),
+        "carry.*Time is axis 0",
+    ),
+    "mask swapped": (
+        lambda: run(mask=np.ones((B, T), bool)),
+        r"mask.*\[5, 3\].*Time is axis 0",
+    ),
+    "xs a scalar": (lambda: run(x=jnp.array(1.0)), "xs: expected.*scalar"),
+    "xs without features": (lambda: run(x=jnp.ones(T)), "x: expected.*scalar"),
+    "xs of two lengths": (
+        lambda: run(bare_step, bare_params, bare_carry, (xs, xs[1:])),
+        r"xs\[1\]: expected 5 steps",
+    ),
+    # carry
+    "carry of batch 1": (
+        lambda: run(c=jax.tree.map(lambda a: a[:1], carry)),
+        r"carry\.h: expected float64 \[3, 5\], got float64 \[1, 5\]",
+    ),
+    "carry of batch 1, step": (
+        lambda: lstm.step(params, jax.tree.map(lambda a: a[:1], carry), xs[0]),
+        r"carry\.h: expected",
+    ),
+    "carry without batch, step": (
+        lambda: jaxrnn.gru(H).step(gru_params, h[0], xs[0]),
+        r"carry: expected float64 \[3, 5\]",
+    ),
+    "carry of another dtype": (
+        lambda: run(c=jax.tree.map(lambda a: a.astype(jnp.float32), carry)),
+        r"carry\.h: expected float64.*got float32",
+    ),
+    "carry of another cell": (lambda: run(c=h), "carry: expected.*LSTMCarry"),
+    "a stack's carry, too short": (
+        lambda: deep.step(deep_params, deep_carry[:1], xs[0]),
+        "carry.*2 layers, got 1",
+    ),
+    # lengths, mask, resets
+    "float lengths": (
+        lambda: run(lengths=jnp.ones(B)),
+        r"lengths.*integers.*\.astype\(int\)",
+    ),
+    "bool lengths": (lambda: run(lengths=np.ones(B, bool)), "lengths.*integers"),
+    "lengths of the wrong shape": (
+        lambda: run(lengths=[1, 2]),
+        r"lengths.*\[3\].*\[2\]",
+    ),
+    "one length for all": (lambda: run(lengths=3), r"lengths.*\[3\].*\[\]"),
+    "lengths beyond T": (
+        lambda: run(lengths=np.array([1, 2, T + 1])),
+        "lengths.*0 to 5.*6",
+    ),
+    "negative lengths": (lambda: run(lengths=[1, -1, 2]), "lengths.*0 to 5.*-1"),
+    "int mask": (
+        lambda: run(mask=np.ones((T, B), int)),
+        r"mask.*bool.*\.astype\(bool\)",
+    ),
+    "mask that would broadcast": (
+        lambda: run(mask=np.ones((T, 1), bool)),
+        r"mask.*\[5, 3\]",
+    ),
+    "mask of too few steps": (
+        lambda: run(mask=np.ones((T - 1, B), bool)),
+        r"mask: expected \[5, 3\]",
+    ),
+    "float resets": (
+        lambda: run(resets=jnp.zeros((T, B))),
+        r"resets.*bool.*\.astype\(bool\)",
+    ),
+    "resets with a bare step": (
+        lambda: run(bare_step, bare_params, bare_carry, resets=np.zeros((T, B), bool)),
+        r"resets: a bare step.*Cell",
+    ),
+    "no carry for a bare step": (
+        lambda: run(bare_step, bare_params),
+        "carry: a bare step",
+    ),
+    # dtypes
+    "integer inputs": (
+        lambda: run(x=jnp.ones((T, B, F), int)),
+        r"floating.*\.astype\(float\)",
+    ),
+    "integer inputs, step": (
+        lambda: lstm.step(params, carry, jnp.ones((B, F), int)),
+        "floating",
+    ),
+    # options
+    "remat 0": (lambda: run(remat=0), "remat.*from 1, got 0"),
+    "remat True": (lambda: run(remat=True), "remat"),
+    "remat 1.5": (lambda: run(remat=1.5), "remat"),
+    "unknown remat": (lambda: run(remat="sqrt"), "remat.*'auto'.*'sqrt'"),
+    "unknown engine": (
+        lambda: run(engine="fast"),
+        "engine.*'auto', 'gated', 'scan'.*'fast'",
+    ),
+    "gated engine for a bare step": (
+        lambda: run(bare_step, bare_params, bare_carry, engine="gated"),
+        "engine.*jaxrnn.gated",
+    ),
+    "reverse as a number": (lambda: run(reverse=1), "reverse: expected True or False"),
+    "not a cell": (lambda: run(3), "cell: expected a Cell or a step"),
+    "empty xs": (lambda: run(x=()), "xs: expected arrays"),
+    # factories
+    "hidden 0": (lambda: jaxrnn.lstm(0), "hidden: expected a positive integer, got 0"),
+    "hidden 2.0": (lambda: jaxrnn.gru(2.0), "hidden"),
+    "hidden True": (lambda: jaxrnn.gru(True), "hidden"),
+    "features 0": (lambda: lstm.init(jax.random.key(0), 0), "features"),
+    "forget bias of the wrong shape": (
+        lambda: jaxrnn.lstm(4, forget_bias=np.ones(3)),
+        r"forget_bias.*\[4\].*\[3\]",
+    ),
+    "two biases": (
+        lambda: jaxrnn.lstm(4, forget_bias=1.0, bias_init=initializers.chrono(9)),
+        "forget_bias.*one of the two",
+    ),
+    "the LSTM's chrono in a GRU": (
+        lambda: jaxrnn.gru(4, bias_init=initializers.chrono(9)).init(
+            jax.random.key(0), 3
+        ),
+        r"bias_init.*\[12\].*\[16\]",
+    ),
+    "chrono of 2": (lambda: initializers.chrono(2), "longest"),
+    "identity for inputs": (
+        lambda: jaxrnn.gru(4, kernel_init=initializers.identity()).init(
+            jax.random.key(0), 3
+        ),
+        "square kernel",
+    ),
+    "unknown activation": (
+        lambda: jaxrnn.simple_rnn(3, activation="gelu"),
+        "activation.*relu",
+    ),
+    # compositions
+    "a stack of nothing": (lambda: jaxrnn.stack(), "stack: expected at least one cell"),
+    "a stack of functions": (
+        lambda: jaxrnn.stack(bare_step),
+        "stack: expected a jaxrnn.Cell",
+    ),
+    "stepping a bidirectional cell": (
+        lambda: both.step(both.init(jax.random.key(0), F), None, xs[0]),
+        "step.*cannot see the future.*unroll",
+    ),
+    "unknown merge": (
+        lambda: jaxrnn.bidirectional(lstm, merge="add"),
+        "merge.*'sum'.*'add'",
+    ),
+    "a residual of another width": (
+        lambda: run(jaxrnn.residual(lstm)),
+        r"h: expected.*as wide as its inputs",
+    ),
+    "a residual that would broadcast": (
+        lambda: run(
+            jaxrnn.residual(jaxrnn.gru(1)), jaxrnn.gru(1).init(jax.random.key(0), F)
+        ),
+        "as wide as its inputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_raises(case):
+    call, message = ERRORS[case]
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "case", ["wrong feature size", "carry of batch 1", "integer inputs"]
+)
+def test_raises_under_jit_and_vmap_too(case):
+    call, message = ERRORS[case]
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        jax.jit(lambda: call())()
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        jax.vmap(lambda i: (call(), i)[1])(jnp.arange(2))
+
+
+def test_a_step_that_changes_its_carry():
+    for wrong in (
+        lambda c: c.astype(jnp.float32),
+        lambda c: c[:, :1],
+        lambda c: (c, c),
+    ):
+        step = lambda p, c, x, wrong=wrong: (wrong(c), x)
+        with pytest.raises(ValueError, match="carry that step returns"):
+            jaxrnn.unroll(step, (), h, xs)
+
+
+def test_a_gated_cell_whose_update_returns_another_shape():
+    cell = jaxrnn.gated(
+        init=lambda key, features: (),
+        initial_carry=lambda p, x: jnp.zeros(x.shape),
+        project=lambda p, x: (x,),
+        recur=lambda p, c, z: z,
+        gates=lambda p, c, a: a,
+        update=lambda c, g: g[0][..., :1],
+        output=lambda c: c,
+    )
+    with pytest.raises(ValueError, match="initial_carry and update must agree"):
+        jaxrnn.unroll(cell, (), None, xs)
+
+
+def test_lengths_in_a_jax_array_act_as_if_clipped():
+    wild = jnp.array([T + 3, -2, 2])
+    got = run(lengths=wild)
+    want = run(lengths=np.clip(wild, 0, T))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_numpy_and_python_inputs_are_welcome():
+    np_params, np_carry, np_xs = jax.tree.map(np.asarray, (params, carry, xs))
+    got = run(p=np_params, c=np_carry, x=np_xs, lengths=[5, 2, 0])
+    want = run(c=carry, lengths=jnp.array([5, 2, 0]))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-14)

@@ -1,0 +1,145 @@
+"""Law 13, parameters: each one matters, counts equal the formula, statistics as stated."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import initializers
+from tests.laws.cases import CELLS, F, H, example, weighed
+
+HIDDEN, FEATURES = 64, 48
+COUNT = {
+    jaxrnn.simple_rnn: lambda f, h: h * (f + h + 1),
+    jaxrnn.lstm: lambda f, h: 4 * h * (f + h + 1),
+    jaxrnn.gru: lambda f, h: 3 * h * (f + h + 1) + h,
+}
+makes = pytest.mark.parametrize("make", COUNT, ids=lambda m: m.__name__)
+GATES = {jaxrnn.simple_rnn: 1, jaxrnn.lstm: 4, jaxrnn.gru: 3}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_each_parameter_has_a_gradient_everywhere(name):
+    params, carry, xs = example(name)
+    if name == "learned_carry":
+        carry = None
+    f = lambda p: weighed(jaxrnn.unroll(CELLS[name], p, carry, xs))
+    for path, g in jax.tree.leaves_with_path(jax.jit(jax.grad(f))(params)):
+        zeros = float((g == 0).mean())
+        bound = (
+            0.4 if name == "simple_rnn_relu" else 0
+        )  # a relu unit may be off throughout
+        assert zeros <= bound, jax.tree_util.keystr(path)
+
+
+@makes
+def test_counts(make):
+    params = make(HIDDEN).init(jax.random.key(0), FEATURES)
+    assert sum(a.size for a in params) == COUNT[make](FEATURES, HIDDEN)
+
+
+@makes
+def test_recurrent_kernels_are_orthogonal_per_gate(make):
+    wh = make(HIDDEN).init(jax.random.key(0), FEATURES).wh
+    gates = jnp.split(wh, GATES[make], -1)
+    for gate in gates:
+        np.testing.assert_allclose(gate @ gate.T, np.eye(HIDDEN), atol=1e-12)
+    for one, two in itertools.pairwise(gates):
+        assert float(jnp.abs(one - two).max()) > 0.1
+
+
+@makes
+def test_input_kernels_are_glorot_uniform_per_gate(make):
+    wx = make(HIDDEN).init(jax.random.key(0), FEATURES).wx
+    bound = (6 / (FEATURES + HIDDEN)) ** 0.5
+    for gate in jnp.split(wx, GATES[make], -1):
+        assert 0.98 * bound < float(jnp.abs(gate).max()) <= bound
+        assert abs(float(gate.std()) - bound / 3**0.5) < 0.03 * bound
+        assert abs(float(gate.mean())) < 0.05 * bound
+
+
+def test_forget_and_update_biases_are_initial_values():
+    rows = lambda b, n: np.asarray(b).reshape(n, -1)
+    i, f, g, o = rows(jaxrnn.lstm(8).init(jax.random.key(0), F).b, 4)
+    assert (f == 1).all()
+    assert not np.any([i, g, o])
+    ramp = np.linspace(-1, 2, 8)
+    b = rows(jaxrnn.lstm(8, forget_bias=ramp).init(jax.random.key(0), F).b, 4)
+    np.testing.assert_allclose(b[1], ramp, rtol=1e-15)
+    params = jaxrnn.gru(8, update_bias=2.5).init(jax.random.key(0), F)
+    r, z, n = rows(params.b, 3)
+    assert (z == 2.5).all()
+    assert not np.any([r, n, params.bn])
+
+
+def test_the_forget_bias_is_not_added_at_run_time():
+    one, two = jaxrnn.lstm(H, forget_bias=1.0), jaxrnn.lstm(H, forget_bias=5.0)
+    params, carry, xs = example("lstm")
+    for a, b in zip(
+        jax.tree.leaves(one.step(params, carry, xs[0])),
+        jax.tree.leaves(two.step(params, carry, xs[0])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_chrono_spreads_over_all_time_scales():
+    longest = 1000
+    b = initializers.chrono(longest)(jax.random.key(0), 4096, jnp.float64)
+    i, f, g, o = b.reshape(4, -1)
+    np.testing.assert_array_equal(i, -f)
+    assert not np.any([g, o])
+    steps = np.exp(f)  # uniform in 1 .. longest - 1
+    assert steps.min() >= 1
+    assert steps.max() <= longest - 1
+    np.testing.assert_allclose(
+        np.quantile(steps, [0.1, 0.5, 0.9]), [100, 500, 900], rtol=0.1
+    )
+    r, z, n = initializers.chrono(longest, "rzn")(jax.random.key(0), 4096).reshape(
+        3, -1
+    )
+    np.testing.assert_array_equal(z, f)
+    assert not np.any([r, n])
+
+
+def test_torch_uniform_and_its_summed_biases():
+    bound = HIDDEN**-0.5
+    cell = jaxrnn.gru(
+        HIDDEN,
+        kernel_init=initializers.torch_uniform,
+        recurrent_init=initializers.torch_uniform,
+        bias_init=initializers.torch_bias("rzn"),
+    )
+    params = cell.init(jax.random.key(0), FEATURES)
+    for w in (params.wx, params.wh):
+        assert 0.98 * bound < float(jnp.abs(w).max()) <= bound
+        assert abs(float(w.std()) - bound / 3**0.5) < 0.02 * bound
+    bias = initializers.torch_bias("rzn")(jax.random.key(1), 20_000, jnp.float64)
+    r, z, n = bias.reshape(3, -1) * 20_000**0.5
+    for summed in (r, z):  # the sum of two uniforms: a triangle on (-2, 2)
+        assert abs(float(summed.std()) - (2 / 3) ** 0.5) < 0.02
+        assert float(jnp.abs(summed).max()) > 1.9
+    assert abs(float(n.std()) - 3**-0.5) < 0.02
+    assert float(jnp.abs(n).max()) <= 1
+    assert abs(float(jnp.corrcoef(r, z)[0, 1])) < 0.03
+
+
+def test_identity_starts_as_a_conveyor_belt():
+    cell = jaxrnn.simple_rnn(
+        4, activation="relu", recurrent_init=initializers.identity(0.5)
+    )
+    wh = cell.init(jax.random.key(0), F).wh
+    np.testing.assert_array_equal(wh, 0.5 * np.eye(4))
+
+
+def test_the_same_key_draws_the_same_and_layers_differ():
+    cell = jaxrnn.stack(jaxrnn.gru(4), jaxrnn.gru(4))
+    one, two = cell.init(jax.random.key(3), 4)
+    again, _ = cell.init(jax.random.key(3), 4)
+    np.testing.assert_array_equal(one.wx, again.wx)
+    assert float(jnp.abs(one.wx - two.wx).max()) > 0.1
+    both = jaxrnn.bidirectional(jaxrnn.gru(4)).init(jax.random.key(3), 4)
+    assert float(jnp.abs(both.forward.wx - both.backward.wx).max()) > 0.1

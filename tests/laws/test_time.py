@@ -1,0 +1,198 @@
+"""Laws 1, 5, 6, 7, 8, 9: step, chunk, ragged, reset, reverse, remat.
+
+One compiled function a cell, engine and direction, always with lengths, mask and
+resets; hypothesis draws their values. The oracle is a Python loop of ``step``.
+"""
+
+import functools
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+
+import jaxrnn
+from tests.laws.cases import (
+    CELLS,
+    ENGINES,
+    GATED,
+    STEPS,
+    B,
+    T,
+    assert_close,
+    assert_same_bits,
+    by_hand,
+    example,
+    with_grads,
+)
+
+on_one_worker = lambda names: [
+    pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in names
+]
+cells = pytest.mark.parametrize("name", on_one_worker(CELLS))
+steps = pytest.mark.parametrize("name", on_one_worker(STEPS))
+engines = pytest.mark.parametrize("engine", ENGINES)
+directions = pytest.mark.parametrize(
+    "reverse", [False, True], ids=["forward", "reverse"]
+)
+few = settings(max_examples=12, deadline=None, derandomize=True)
+lengths_ = st.lists(st.sampled_from([0, 1, 3, T - 1, T]), min_size=B, max_size=B)
+bools = arrays(bool, (T, B))
+
+
+@functools.cache
+def ours(name, engine, reverse, remat=None):
+    def run(params, carry, xs, lengths, mask, resets):
+        options = dict(lengths=lengths, mask=mask, resets=resets)
+        options |= dict(reverse=reverse, engine=engine, remat=remat)
+        return jaxrnn.unroll(CELLS[name], params, carry, xs, **options)
+
+    return jax.jit(with_grads(run))
+
+
+@functools.cache
+def values(name, engine, reverse):
+    """`ours` without gradients, for more numbers of steps."""
+
+    def run(params, carry, xs, lengths, mask, resets):
+        options = dict(lengths=lengths, mask=mask, resets=resets)
+        options |= dict(reverse=reverse, engine=engine)
+        return jaxrnn.unroll(CELLS[name], params, carry, xs, **options)
+
+    return jax.jit(run)
+
+
+@functools.cache
+def oracle(name, reverse):
+    def run(params, carry, xs, lengths, mask, resets):
+        inside = jnp.arange(T)[:, None] < lengths
+        xs = jnp.where((inside & mask)[..., None], xs, 0)
+        args = (inside & mask, resets & inside, reverse)
+        return by_hand(CELLS[name], params, carry, xs, *args)
+
+    return jax.jit(with_grads(run))
+
+
+@cells
+@engines
+@directions
+@few
+@given(lengths=lengths_, mask=bools, resets=bools)
+def test_equals_a_loop_of_step(name, engine, reverse, lengths, mask, resets):
+    control = (jnp.array(lengths), mask, resets)
+    got = ours(name, engine, reverse)(*example(name), *control)
+    assert_close(got, oracle(name, reverse)(*example(name), *control))
+
+
+@cells
+@engines
+@directions
+@few
+@given(lengths=lengths_, mask=bools, junk=st.sampled_from([np.nan, np.inf, -1e30]))
+def test_padding_changes_no_bit(name, engine, reverse, lengths, mask, junk):
+    params, carry, xs = example(name)
+    lengths, resets = jnp.array(lengths), jnp.zeros((T, B), bool)
+    valid = mask & (jnp.arange(T)[:, None] < lengths)
+    run = functools.partial(ours(name, engine, reverse), params, carry)
+    dirty = jnp.where(valid[..., None], xs, junk)
+    assert_same_bits(run(xs, lengths, mask, resets), run(dirty, lengths, mask, resets))
+
+
+@cells
+def test_without_options_equals_all_valid(name):
+    """No lengths, mask or resets is another program than ones that change nothing."""
+    reverse = name in ("gru", "stack")
+    run = lambda *a: jaxrnn.unroll(CELLS[name], *a, reverse=reverse)
+    got = jax.jit(with_grads(run))(*example(name))
+    control = (jnp.full(B, T), jnp.ones((T, B), bool), jnp.zeros((T, B), bool))
+    assert_close(got, oracle(name, reverse)(*example(name), *control))
+
+
+@steps
+@directions
+def test_a_row_equals_itself_without_its_invalid_steps(name, reverse):
+    """A reset on an invalid step moves to the next valid one, in the order of time."""
+    params, carry, xs = example(name)
+    rng = np.random.RandomState(3)
+    lengths, mask, resets = (
+        np.array([T, 0, 3]),
+        rng.rand(T, B) < 0.6,
+        rng.rand(T, B) < 0.3,
+    )
+    run = values(name, "auto", reverse)
+    last, hs = run(params, carry, xs, jnp.array(lengths), mask, resets)
+    order = range(T)[::-1] if reverse else range(T)
+    for b in range(B):
+        row, shown = jax.tree.map(lambda a, b=b: a[b], carry), {}
+        for t in order:
+            reset = resets[t, b] and t < lengths[b]
+            fresh = CELLS[name].initial_carry(params, xs[t, b])
+            row = fresh if reset and not reverse else row
+            if mask[t, b] and t < lengths[b]:
+                row, shown[t] = CELLS[name].step(params, row, xs[t, b])
+            row = fresh if reset and reverse else row
+        assert_close(jax.tree.map(lambda a, b=b: a[b], last), row)
+        for t in range(T):
+            h = jax.tree.map(lambda a, t=t, b=b: a[t, b], hs)
+            assert_close(h, shown.get(t, jax.tree.map(jnp.zeros_like, h)))
+
+
+@pytest.mark.parametrize("name", on_one_worker(("own_gated", "stack", "learned_carry")))
+@directions
+@pytest.mark.parametrize("k", [0, 2, 3, T])
+def test_a_sequence_may_be_cut_anywhere(name, reverse, k):
+    params, carry, xs = example(name)
+    rng = np.random.RandomState(k)
+    mask, resets = rng.rand(T, B) < 0.7, rng.rand(T, B) < 0.3
+    lengths = rng.permutation([T, 0, T - 2])
+    run = values(name, "auto", reverse)
+    whole = run(params, carry, xs, jnp.array(lengths), mask, resets)
+    parts = [
+        (slice(None, k), np.clip(lengths, 0, k)),
+        (slice(k, None), np.clip(lengths - k, 0, None)),
+    ]
+    hs = []
+    for part, inside in parts[::-1] if reverse else parts:
+        control = (jnp.array(inside), mask[part], resets[part])
+        carry, h = run(params, carry, xs[part], *control)
+        hs.append(h)
+    hs = jax.tree.map(lambda *a: jnp.concatenate(a), *(hs[::-1] if reverse else hs))
+    assert_close((carry, hs), whole)
+
+
+@steps
+def test_reverse_is_flip_run_flip_of_the_valid_part(name):
+    params, carry, xs = example(name)
+    lengths = np.array([T, T - 2, 0])
+    control = (jnp.array(lengths), np.ones((T, B), bool), np.zeros((T, B), bool))
+    flip = np.array([[t if t >= n else n - 1 - t for n in lengths] for t in range(T)])
+    turn = lambda a: a[flip, np.arange(B)]
+    back, _ = ours(name, "auto", True)(params, carry, xs, *control)
+    there, _ = ours(name, "auto", False)(params, carry, turn(xs), *control)
+    assert_close(back, (there[0], jax.tree.map(turn, there[1])))
+
+
+@cells
+@directions
+def test_remat_changes_nothing(name, reverse):
+    rng = np.random.RandomState(5)
+    control = (jnp.array([T, 3, 0]), rng.rand(T, B) < 0.7, rng.rand(T, B) < 0.3)
+    engine = "scan" if reverse and name in GATED else "auto"
+    got = ours(name, engine, reverse, remat=2)(*example(name), *control)
+    assert_close(got, oracle(name, reverse)(*example(name), *control))
+
+
+@engines
+@directions
+@pytest.mark.parametrize("remat", [1, 3, T, 100, "auto"])
+def test_any_number_of_steps_between_stored_carries(
+    engine, reverse, remat, monkeypatch
+):
+    monkeypatch.setattr(jaxrnn.engine.scan, "AUTO_REMAT_BYTES", 0)
+    rng = np.random.RandomState(6)
+    control = (jnp.array([T, 3, 0]), rng.rand(T, B) < 0.7, rng.rand(T, B) < 0.3)
+    got = ours("lstm", engine, reverse, remat)(*example("lstm"), *control)
+    assert_close(got, oracle("lstm", reverse)(*example("lstm"), *control))
