@@ -27,9 +27,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from jaxrnn.cell import Cell, Control, one_step, select
 from jaxrnn.engine import scan
@@ -337,12 +336,10 @@ def _dense(primal: Any, d: Any) -> Any:
 
 
 def _for_jax(primal: Any, d: Any) -> Any:
-    """A tangent as JAX wants it: dense, and float0 for what is no float."""
-    return (
-        _dense(primal, d)
-        if _floats(primal)
-        else np.zeros(primal.shape, jax.dtypes.float0)
-    )
+    """A tangent as JAX wants it: dense, and a symbolic zero for what is no float."""
+    if _floats(primal):
+        return _dense(primal, d)
+    return zero_from_primal(primal, symbolic_zeros=True)
 
 
 def _floats(a: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn
 
@@ -59,7 +60,7 @@ def own_gated(hidden: int, rate: Any = 0.3, picks: Any = 1) -> jaxrnn.Cell:
         recur=recur,
         gates=lambda p, c, a: (jax.nn.sigmoid(a[0] + p.peep * c.s), jnp.tanh(a[1])),
         update=update,
-        output=lambda c: jnp.concatenate([c.s, jnp.tanh(2 * c.s)], -1),
+        output=lambda c: jnp.concatenate([c.s, jnp.tanh((2 + rate) * c.s)], -1),
     )
 
 
@@ -100,9 +101,32 @@ CELLS: dict[str, jaxrnn.Cell] = {
         jaxrnn.bidirectional(jaxrnn.gru(3)), jaxrnn.bidirectional(jaxrnn.simple_rnn(2))
     ),
 }
+# Where a law costs a compilation of half a second and more for each cell, the quick suite
+# runs it for these, and `make slow` for all.
+QUICK = ("lstm", "own_gated", "stack", "bidirectional")
 BUILT_IN = ("simple_rnn", "simple_rnn_relu", "lstm", "gru")
 GATED = (*BUILT_IN, "own_gated", "with_carries")
 STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
+
+
+def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:
+    """Parametrises ``name``: one worker for all tests of a cell, which share compiled
+    functions; the cells that are not among `quick` are slow."""
+    return pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(
+                name,
+                marks=[pytest.mark.xdist_group(name)]
+                + (
+                    [pytest.mark.slow]
+                    if quick is not None and name not in quick
+                    else []
+                ),
+            )
+            for name in names
+        ],
+    )
 
 
 def randomise(key: int, tree: Any, scale: float = 0.6) -> Any:

@@ -12,18 +12,18 @@ from jaxrnn.engine import deferred
 from tests.laws.cases import (
     CELLS,
     GATED,
+    QUICK,
     STEPS,
     B,
     T,
     assert_close,
+    each,
     example,
     randomise,
     with_grads,
 )
 
-cells = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in CELLS]
-)
+cells, some = each(), each(quick=QUICK)
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def ours(name):
     return jax.jit(with_grads(functools.partial(jaxrnn.unroll, CELLS[name])))
 
 
-@cells
+@some
 def test_a_batch_equals_its_rows(name):
     params, carry, xs = example(name)
     out, _ = ours(name)(params, carry, xs)
@@ -42,7 +42,7 @@ def test_a_batch_equals_its_rows(name):
         assert_close(got, (at(out[0]), jax.tree.map(lambda a, b=b: a[:, b], out[1])))
 
 
-@cells
+@some
 def test_any_number_of_batch_dimensions(name):
     params, _, _ = example(name)
     cell = CELLS[name]
@@ -69,7 +69,7 @@ def test_any_number_of_batch_dimensions(name):
     assert_close(dp2, dp)
 
 
-@cells
+@some
 def test_rows_permuted_outputs_permuted(name):
     params, carry, xs = example(name)
     order = np.array([2, 0, 1])
@@ -79,7 +79,7 @@ def test_rows_permuted_outputs_permuted(name):
     assert_close((last2, hs2), (turn(last, 0), turn(hs, 1)))
 
 
-@cells
+@some
 def test_vmap_over_the_batch_equals_the_batch(name):
     params, carry, xs = example(name)
     run = functools.partial(jaxrnn.unroll, CELLS[name], params)
@@ -97,7 +97,7 @@ def test_a_step_without_batch(name):
         assert_close(cell.step(params, at(carry), xs[0, b]), at(whole))
 
 
-@cells
+@some
 def test_empty_sequences_and_empty_batches(name):
     params, carry, xs = example(name)
     cell = CELLS[name]
@@ -130,7 +130,7 @@ def _weights(tree):
     )
 
 
-@pytest.mark.parametrize("name", GATED)
+@each(GATED, quick=("lstm", "own_gated"))
 def test_few_rows_and_many_are_run_alike(name, monkeypatch):
     """Few rows are projected for all of time at once, many inside the loop."""
     params, carry, xs = example(name)

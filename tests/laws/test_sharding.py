@@ -10,16 +10,13 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from tests.laws.cases import CELLS, F, T, assert_close, example, randomise
+from tests.laws.cases import CELLS, F, T, assert_close, each, example, randomise
 
-names = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.xdist_group(n))
-        for n in ("lstm", "own_gated", "stack", "bidirectional")
-    ],
+NAMES = ("lstm", "own_gated", "stack", "bidirectional")
+names, some = each(NAMES), each(NAMES, quick=("own_gated",))
+engines = pytest.mark.parametrize(
+    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
 )
-engines = pytest.mark.parametrize("engine", ["auto", "scan"])
 ROWS = 4
 RESETS = np.random.RandomState(4).rand(T, ROWS) < 0.3
 LENGTHS = np.array([T, 2, 0, 1])
@@ -72,7 +69,7 @@ def test_shard_map_over_the_batch(name, engine):
     assert_close((value, (dp, dx)), one_device(name))
 
 
-@names
+@some
 @engines
 def test_shard_map_over_a_population(name, engine):
     """Params split, inputs replicated."""
@@ -86,7 +83,7 @@ def test_shard_map_over_a_population(name, engine):
     assert_close(jax.jit(split)(many, xs), jax.jit(local)(many, xs))
 
 
-@names
+@some
 @engines
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
 def test_sharded_arrays_under_jit(name, engine, kind):

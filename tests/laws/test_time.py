@@ -19,21 +19,19 @@ from tests.laws.cases import (
     CELLS,
     ENGINES,
     GATED,
+    QUICK,
     STEPS,
     B,
     T,
     assert_close,
     assert_same_bits,
     by_hand,
+    each,
     example,
     with_grads,
 )
 
-on_one_worker = lambda names: [
-    pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in names
-]
-cells = pytest.mark.parametrize("name", on_one_worker(CELLS))
-steps = pytest.mark.parametrize("name", on_one_worker(STEPS))
+cells, steps = each(), each(STEPS)
 engines = pytest.mark.parametrize("engine", ENGINES)
 directions = pytest.mark.parametrize(
     "reverse", [False, True], ids=["forward", "reverse"]
@@ -77,22 +75,31 @@ def oracle(name, reverse):
 
 
 @cells
-@engines
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
-def test_equals_a_loop_of_step(name, engine, reverse, lengths, mask, resets):
+def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
     control = (jnp.array(lengths), mask, resets)
-    got = ours(name, engine, reverse)(*example(name), *control)
+    got = ours(name, "auto", reverse)(*example(name), *control)
+    assert_close(got, oracle(name, reverse)(*example(name), *control))
+
+
+@each(quick=QUICK)
+@directions
+@few
+@given(lengths=lengths_, mask=bools, resets=bools)
+def test_the_plain_scan_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
+    control = (jnp.array(lengths), mask, resets)
+    got = ours(name, "scan", reverse)(*example(name), *control)
     assert_close(got, oracle(name, reverse)(*example(name), *control))
 
 
 @cells
-@engines
 @directions
 @few
 @given(lengths=lengths_, mask=bools, junk=st.sampled_from([np.nan, np.inf, -1e30]))
-def test_padding_changes_no_bit(name, engine, reverse, lengths, mask, junk):
+def test_padding_changes_no_bit(name, reverse, lengths, mask, junk):
+    engine = "scan" if name in ("lstm", "stack") and reverse else "auto"
     params, carry, xs = example(name)
     lengths, resets = jnp.array(lengths), jnp.zeros((T, B), bool)
     valid = mask & (jnp.arange(T)[:, None] < lengths)
@@ -101,10 +108,10 @@ def test_padding_changes_no_bit(name, engine, reverse, lengths, mask, junk):
     assert_same_bits(run(xs, lengths, mask, resets), run(dirty, lengths, mask, resets))
 
 
-@cells
+@each(quick=QUICK)
 def test_without_options_equals_all_valid(name):
     """No lengths, mask or resets is another program than ones that change nothing."""
-    reverse = name in ("gru", "stack")
+    reverse = name in ("own_gated", "stack")
     run = lambda *a: jaxrnn.unroll(CELLS[name], *a, reverse=reverse)
     got = jax.jit(with_grads(run))(*example(name))
     control = (jnp.full(B, T), jnp.ones((T, B), bool), jnp.zeros((T, B), bool))
@@ -140,7 +147,7 @@ def test_a_row_equals_itself_without_its_invalid_steps(name, reverse):
             assert_close(h, shown.get(t, jax.tree.map(jnp.zeros_like, h)))
 
 
-@pytest.mark.parametrize("name", on_one_worker(("own_gated", "stack", "learned_carry")))
+@each(STEPS, quick=("own_gated", "stack"))
 @directions
 @pytest.mark.parametrize("k", [0, 2, 3, T])
 def test_a_sequence_may_be_cut_anywhere(name, reverse, k):
@@ -175,7 +182,7 @@ def test_reverse_is_flip_run_flip_of_the_valid_part(name):
     assert_close(back, (there[0], jax.tree.map(turn, there[1])))
 
 
-@cells
+@each(quick=("own_gated", "bidirectional"))
 @directions
 def test_remat_changes_nothing(name, reverse):
     rng = np.random.RandomState(5)
@@ -187,7 +194,10 @@ def test_remat_changes_nothing(name, reverse):
 
 @engines
 @directions
-@pytest.mark.parametrize("remat", [1, 3, T, 100, "auto"])
+@pytest.mark.parametrize(
+    "remat",
+    [3, "auto", *(pytest.param(n, marks=pytest.mark.slow) for n in (1, T, 100))],
+)
 def test_any_number_of_steps_between_stored_carries(
     engine, reverse, remat, monkeypatch
 ):

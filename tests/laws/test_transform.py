@@ -19,6 +19,7 @@ from tests.laws.cases import (
     H,
     T,
     assert_close,
+    each,
     example,
     own_gated,
     randomise,
@@ -26,20 +27,7 @@ from tests.laws.cases import (
 )
 
 NAMES = ("lstm", "gru", "own_gated", "stack", "bidirectional")
-names = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in NAMES]
-)
-names_some_slow = pytest.mark.parametrize(
-    "name",
-    [
-        "lstm",
-        "own_gated",
-        *(
-            pytest.param(n, marks=pytest.mark.slow)
-            for n in ("gru", "stack", "bidirectional")
-        ),
-    ],
-)
+names = each(NAMES, quick=("own_gated", "stack"))
 LENGTHS = np.array([T, 2, 0])
 RESETS = np.random.RandomState(4).rand(T, B) < 0.3
 
@@ -75,7 +63,7 @@ def curvature(name, engine, params, carry, xs):
     )
 
 
-@names_some_slow
+@each(NAMES, quick=("own_gated",))
 def test_every_order_of_differentiation(name):
     args = example(name)
     both = [

@@ -1,0 +1,48 @@
+# make demo, make test: each does all set-up on a machine with Python 3.11+ and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2
+# The torch to test against; any recent build will do.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test slow peers lint types bench clean
+
+demo: $(VENV)/.examples
+	$(BIN)/python examples/agreement.py
+
+test: $(VENV)/.dev
+	$(PYTEST) -m "not slow"
+
+slow: $(VENV)/.dev $(VENV)/.peers
+	JAXRNN_PEERS=1 $(PYTEST) -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/flax_ratio.py
+
+# One stamp for each set of packages, made again when pyproject.toml changes.
+$(VENV)/.venv:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.examples: pyproject.toml $(VENV)/.venv
+	$(BIN)/pip install --quiet --editable ".[plot]" rich tyro
+	touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.venv
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/.peers: pyproject.toml $(VENV)/.venv
+	$(BIN)/pip install --quiet $(TORCH) --editable ".[peers]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .ruff_cache

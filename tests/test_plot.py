@@ -1,0 +1,191 @@
+"""The pictures: what is drawn, how it is named, and that nothing covers it."""
+
+import sys
+from typing import NamedTuple
+
+import jax
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from jaxrnn import plot
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+WORDS = "the cats which ate".split()
+rng = np.random.default_rng(0)
+GATE = rng.uniform(size=(4, 3))
+STATE = rng.normal(size=(4, 3)) * 2 + 1  # reaches higher up than down
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def shown_words(ax):
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def covers_no_data(ax):
+    ax.figure.draw_without_rendering()
+    return not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
+
+
+def test_gate_shows_units_down_and_words_across():
+    own = plt.subplots()[1]
+    ax = plot.gate(GATE, WORDS, title="forget gate f", units=[7, 2, 5], ax=own)
+    assert ax is own
+    np.testing.assert_array_equal(ax.images[0].get_array(), GATE.T)
+    assert ax.images[0].get_clim() == (0, 1)
+    assert shown_words(ax) == WORDS
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["7", "2", "5"]
+    assert (ax.get_title("left"), ax.get_ylabel()) == ("forget gate f", "unit")
+
+
+def test_state_is_white_at_zero_and_as_far_down_as_up():
+    ax = plot.state(STATE, WORDS, title="c")
+    image = ax.images[0]
+    np.testing.assert_array_equal(image.get_array(), STATE.T)
+    assert image.get_clim() == (-np.abs(STATE).max(), np.abs(STATE).max())
+    red, green, blue, _ = image.to_rgba(np.zeros(1))[0]
+    assert min(red, green, blue) > 0.95
+    below, above = image.to_rgba(np.array([-1.0, 1.0]))
+    assert below[2] > below[0]
+    assert above[0] > above[2]
+
+
+class Gates(NamedTuple):
+    z: np.ndarray
+    n: np.ndarray
+    mine: np.ndarray
+
+
+def test_gates_are_drawn_by_their_kind():
+    axes = plot.gates(Gates(GATE, np.tanh(STATE), GATE / 2), WORDS)
+    titles = [ax.get_title("left") for ax in axes]
+    assert titles == [
+        "keep gate z: what the memory keeps",
+        "candidate n: what could enter",
+        "mine",
+    ]
+    assert [ax.images[0].cmap.name for ax in axes] == ["viridis", "RdBu_r", "viridis"]
+    np.testing.assert_array_equal(axes[2].images[0].get_array(), GATE.T / 2)
+
+
+def test_contrast_takes_the_units_that_differ_most_at_the_end():
+    one, other = STATE, STATE + [[9, 0, -9], [0, 0, 0], [0, 9, 0], [0.1, -0.5, 0.3]]
+    memories = {"cat": one, "cats": other}
+    axes = plot.contrast(memories, Gates(GATE, STATE, GATE), WORDS, name="c", count=2)
+    assert len(axes) == 5
+    np.testing.assert_array_equal(axes[0].lines[1].get_ydata(), one[:, 1])
+    np.testing.assert_array_equal(axes[0].lines[2].get_ydata(), other[:, 1])
+    np.testing.assert_array_equal(axes[1].images[0].get_array(), other[:, [1, 2]].T)
+    np.testing.assert_array_equal(axes[2].images[0].get_array(), GATE[:, [1, 2]].T)
+    assert [label.get_text() for label in axes[3].get_yticklabels()] == ["1", "2"]
+    assert shown_words(axes[-1]) == WORDS
+    assert covers_no_data(axes[0])
+
+
+def test_traces_have_a_line_and_a_marker_each():
+    ax = plot.traces(
+        {"cat": STATE[:, 0], "cats": STATE[:, 1]}, WORDS, title="a", ylabel="c"
+    )
+    zero, cat, cats = ax.lines
+    assert set(zero.get_ydata()) == {0}
+    np.testing.assert_array_equal(cat.get_ydata(), STATE[:, 0])
+    np.testing.assert_array_equal(cats.get_ydata(), STATE[:, 1])
+    assert cat.get_marker() != cats.get_marker()
+    assert cat.get_color() != cats.get_color()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cat", "cats"]
+    assert covers_no_data(ax)
+
+
+def test_gradient_flow_counts_lags_from_the_end():
+    norms = {
+        "RNN": [0.0, 1e-9, 1.0],
+        "GRU": None,
+        "LSTM": jax.numpy.array([0.1, 0.2, 0.3]),
+    }
+    ax = plot.gradient_flow(norms, title="before")
+    rnn, lstm = ax.lines
+    assert rnn.get_xdata().tolist() == [2, 1, 0]
+    np.testing.assert_array_equal(rnn.get_ydata(), [np.nan, 1e-9, 1])
+    assert lstm.get_color() == plot.COLOURS[2]  # None keeps the GRU's
+    assert ax.get_yscale() == "log"
+    assert ax.get_xlabel() == "lag (words before the loss)"
+    assert covers_no_data(ax)
+    assert plot.gradient_flow(norms, title="after", legend=False).get_legend() is None
+
+
+def test_accuracy_shows_median_and_reach():
+    found = {
+        "RNN": [[0.5, 0.4, 0.6], [0.6, 0.5, 0.5], [0.9, 0.6, 0.4]],
+        "GRU": np.ones((3, 3)),
+    }
+    ax = plot.accuracy(
+        [5, 10, 20], found, title="far", baselines={"last noun": [1, 0.5, 0]}
+    )
+    rnn, gru = (line for line in ax.lines if line.get_label() in found)
+    np.testing.assert_allclose(rnn.get_ydata(), [60, 50, 50])
+    np.testing.assert_allclose(rnn.get_xdata(), [5, 10, 20], rtol=0.1)
+    assert (rnn.get_xdata() != gru.get_xdata()).all()
+    bar = ax.collections[0].get_segments()[0]
+    np.testing.assert_allclose(bar[:, 1], [50, 90])
+    (last,) = (line for line in ax.lines if line.get_label() == "last noun")
+    np.testing.assert_allclose(last.get_ydata(), [100, 50, 0])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["5", "10", "20"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("distance (words)", "accuracy (%)")
+    assert covers_no_data(ax)
+
+
+def test_more_lines_than_colours_are_refused():
+    lines = {str(n): [1.0, 2.0] for n in range(9)}
+    found = {str(n): [[1.0, 0.5]] for n in range(9)}
+    for draw in (
+        lambda: plot.traces(lines, ["a", "b"], title="", ylabel=""),
+        lambda: plot.gradient_flow(lines, title=""),
+        lambda: plot.accuracy([1, 2], found, title=""),
+    ):
+        with pytest.raises(ValueError, match="expected at most 8 labels, got 9"):
+            draw()
+
+
+@pytest.mark.parametrize(
+    ("draw", "match"),
+    [
+        (
+            lambda: plot.gate(GATE.T, WORDS, title=""),
+            r"values: expected \[4, 4\].*got \[3, 4\]",
+        ),
+        (lambda: plot.gate(GATE, WORDS, title="", units=[1]), r"expected \[4, 1\]"),
+        (lambda: plot.state(STATE[0], WORDS, title=""), r"values: expected"),
+        (
+            lambda: plot.traces({"a": [1, 2]}, WORDS, title="", ylabel=""),
+            r"\['a'\]: expected \[4\]",
+        ),
+        (
+            lambda: plot.gradient_flow({"a": STATE}, title=""),
+            r"\['a'\]: expected \[T\]",
+        ),
+        (
+            lambda: plot.accuracy([1, 2], {"a": [1, 1]}, title=""),
+            r"expected \[seeds, 2\]",
+        ),
+        (
+            lambda: plot.contrast({"a": GATE}, Gates(1, 2, 3), WORDS, name="c"),
+            "expected two",
+        ),
+    ],
+)
+def test_errors_name_what_is_wrong(draw, match):
+    with pytest.raises(ValueError, match=match):
+        draw()
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'pip install "jaxrnn\[plot\]"'):
+        plot.gate(GATE, WORDS, title="")
