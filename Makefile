@@ -16,6 +16,7 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev $(VENV)/.peers
 	JAXRNN_PEERS=1 $(PYTEST) -m slow
+	XLA_FLAGS= $(PYTEST) -m "not slow" tests/laws/test_time.py tests/laws/test_gates.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
     python benchmarks/flax_ratio.py [--rounds 30] [--sizes small large] [--out FILE]
 
-Each round times every contestant once, so that a noisy machine is noisy for all alike; the
+Each round times every contestant once, so that a noisy machine is noisy for all; the
 ratio is that of the minima, with the median beside it. Compilation is apart. The gradient is
 with respect to params, the initial carry and the inputs; before anything is timed, outputs
 and gradients of both engines are compared, and Flax's outputs with ours under the same
@@ -38,17 +38,22 @@ def flax_params(name: str, params, size: int) -> dict:
     """Our params in the layout of the Flax cell."""
     split = lambda a, n: jnp.split(a, n, axis=-1)
     if name == "simple_rnn":
-        cell = {"i": {"kernel": params.wx, "bias": params.b}, "h": {"kernel": params.wh}}
+        cell = {
+            "i": {"kernel": params.wx, "bias": params.b},
+            "h": {"kernel": params.wh},
+        }
     elif name == "lstm":
         wx, wh, b = (split(a, 4) for a in params)
         cell = {f"i{g}": {"kernel": w} for g, w in zip("ifgo", wx, strict=True)}
         cell |= {
-            f"h{g}": {"kernel": w, "bias": c} for g, w, c in zip("ifgo", wh, b, strict=True)
+            f"h{g}": {"kernel": w, "bias": c}
+            for g, w, c in zip("ifgo", wh, b, strict=True)
         }
     else:
         wx, wh, b = (split(a, 3) for a in params[:3])
         cell = {
-            f"i{g}": {"kernel": w, "bias": c} for g, w, c in zip("rzn", wx, b, strict=True)
+            f"i{g}": {"kernel": w, "bias": c}
+            for g, w, c in zip("rzn", wx, b, strict=True)
         }
         cell |= {f"h{g}": {"kernel": w} for g, w in zip("rz", wh, strict=False)}
         cell["hn"] = {"kernel": wh[2], "bias": params.bn}
@@ -120,7 +125,13 @@ def main() -> None:
                     start = time.perf_counter()
                     jax.block_until_ready(f(*args))
                     samples[k].append(time.perf_counter() - start)
-            case = {"cell": name, "T": T, "B": B, "D": SIZES[size][0], "H": SIZES[size][1]}
+            case = {
+                "cell": name,
+                "T": T,
+                "B": B,
+                "D": SIZES[size][0],
+                "H": SIZES[size][1],
+            }
             report["cases"].append({**case, "samples": samples})
             low = {k: min(v) for k, v in samples.items()}
             mid = {k: statistics.median(v) for k, v in samples.items()}

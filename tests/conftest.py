@@ -1,11 +1,17 @@
 """Every test runs in float64 on four CPU devices; tests of float32 cast for themselves."""
 
+import os
+
+# Almost all of the suite's time is XLA compiling small programs: half of it at level 0.
+# `make slow` runs the laws of time once more with the full optimiser.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import jax
+
+from jaxrnn.engine import deferred
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 4)
-
-from jaxrnn.engine import deferred  # noqa: E402
 
 # The laws' batches of 3 rows take the way of many rows, single rows that of few;
 # tests/laws/test_batch.py compares the two.

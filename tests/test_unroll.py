@@ -124,7 +124,15 @@ def test_a_cell_with_an_unroll_of_its_own_is_told_everything():
     mask, resets = np.eye(T, B, dtype=bool), np.eye(T, B, 1, dtype=bool)
     lengths = np.array([T, 1, T])
     _, hs = jaxrnn.unroll(
-        cell, (), None, xs, lengths=lengths, mask=mask, resets=resets, reverse=True, remat=2
+        cell,
+        (),
+        None,
+        xs,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        reverse=True,
+        remat=2,
     )
     (control,) = told
     inside = np.arange(T)[:, None] < lengths
@@ -151,7 +159,9 @@ def test_remat_stores_less():
 
 def test_cells_show_what_they_are():
     bias = jnp.ones(3)
-    cell = jaxrnn.bidirectional(jaxrnn.stack(jaxrnn.lstm(3, forget_bias=bias)), merge="sum")
+    cell = jaxrnn.bidirectional(
+        jaxrnn.stack(jaxrnn.lstm(3, forget_bias=bias)), merge="sum"
+    )
     stack = "stack(lstm(hidden=3, forget_bias))"
     assert repr(cell) == f"bidirectional({stack}, {stack}, merge=sum)"
     assert jaxrnn.gru(3, dtype=jnp.bfloat16).spec == (

@@ -1,0 +1,421 @@
+"""Pictures of what the probes see, on matplotlib axes.
+
+Each function draws on the axes that it is given, or on new ones, and returns them. Colours
+are those of Okabe and Ito, which colour-blind people can tell apart, and each line has a
+marker of its own too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #56B4E9 #E69F00 #000000 #999999".split()
+MARKERS = "osD^vPXd"
+
+
+NAMES = {
+    "i": "input gate i: what enters",
+    "f": "forget gate f: what the cell keeps",
+    "g": "candidate g: what could enter",
+    "o": "output gate o: what the cell shows",
+    "r": "reset gate r: what the candidate sees of the memory",
+    "z": "keep gate z: what the memory keeps",
+    "n": "candidate n: what could enter",
+}
+
+
+def gates(
+    values: Any, words: Sequence[str], *, axes: Any = None, units: Any = None
+) -> Any:
+    """Heat maps of all of a cell's gates, one below the other.
+
+    Args:
+        values: a NamedTuple of ``[T, H]``, such as ``probe.gates(...)`` of one sequence.
+        words: T labels, one a step.
+        axes: as many axes as gates; None: new ones.
+        units: see `gate`.
+
+    Returns:
+        The axes, a list. A gate (0 to 1) is drawn by `gate`, a candidate by `state`.
+
+    Raises:
+        ValueError, ImportError: see `gate`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxrnn
+        >>> from jaxrnn import plot
+        >>> r, z, n = jnp.array([[[0.1, 0.9]], [[0.8, 1.0]], [[-0.9, 0.0]]])
+        >>> values = jaxrnn.GRUGates(r, z, n)
+        >>> [ax.get_title("left")[:9] for ax in plot.gates(values, ["cats"])]
+        ['reset gat', 'keep gate', 'candidate']
+    """
+    axes = [None] * len(values) if axes is None else list(axes)
+    drawn = []
+    for name, value, ax in zip(values._fields, values, axes, strict=True):
+        opens = np.min(value, initial=0) >= 0 and np.max(value, initial=1) <= 1
+        draw, title = gate if opens else state, NAMES.get(name) or str(name)
+        drawn.append(draw(value, words, title=title, units=units, ax=ax))
+    return drawn
+
+
+def gate(
+    values: Any,
+    words: Sequence[str],
+    *,
+    title: str,
+    units: Any = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Heat map of a gate: units down, words across, 0 (shut) dark to 1 (open) bright.
+
+    Args:
+        values: ``[T, H]`` between 0 and 1, such as ``probe.gates(...).f`` of one sequence.
+        words: T labels, one a step.
+        title: what is shown, such as "forget gate f".
+        units: ``[H]`` numbers to name the rows by; None: 0 to H - 1.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for values that do not fit the words and the units.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import plot
+        >>> f = np.array([[0.1, 0.9], [0.8, 1.0], [0.9, 0.0]])
+        >>> ax = plot.gate(f, ["The", "cats", "ate"], title="forget gate f")
+        >>> [label.get_text() for label in ax.get_xticklabels()]
+        ['The', 'cats', 'ate']
+    """
+    ax = _axes(ax)
+    return _heat(ax, values, words, title, units, "viridis", 0, 1, "0 shut, 1 open")
+
+
+def contrast(
+    memories: Mapping[str, Any],
+    values: Any,
+    words: Sequence[str],
+    *,
+    name: str,
+    count: int = 8,
+) -> list["Axes"]:
+    """How a cell tells two sequences apart: its memory of both, its gates over the last.
+
+    The units shown are those whose memory differs most after the last step.
+
+    Args:
+        memories: two labels -> ``[T, H]``, such as the LSTM's c for "cat" and for "cats".
+        values: a NamedTuple of gates ``[T, H]``: ``probe.gates(...)`` of the second.
+        words: T labels, the second sequence's.
+        name: what the memory is, such as "cell state c".
+        count: how many units.
+
+    Returns:
+        The axes of a new figure from above: the first unit's memory of both, all units'
+        memory of the second, and its gates.
+
+    Raises:
+        ValueError: for memories that are not two, and as `gate` says.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn
+        >>> from jaxrnn import plot
+        >>> one, other = jnp.array([[[0.0, 0.1]], [[0.0, -0.5]]])
+        >>> values = jaxrnn.GRUGates(*jnp.full((3, 1, 2), 0.5))
+        >>> both = {"cat": one, "cats": other}
+        >>> axes = plot.contrast(both, values, ["x"], name="h", count=1)
+        >>> axes[0].get_title("left"), len(axes)
+        ('h of unit 1', 5)
+    """
+    if len(memories) != 2:
+        raise ValueError(f"memories: expected two, got {list(memories)}.")
+    one, other = map(np.asarray, memories.values())
+    units = np.argsort(-np.abs(one[-1] - other[-1]))[:count]
+    rows = 2 + len(values)
+    figure = _pyplot().figure(figsize=(10, 1 + 2 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, sharex=True))
+    lines = {
+        label: np.asarray(memory)[:, units[0]] for label, memory in memories.items()
+    }
+    traces(lines, words, title=f"{name} of unit {units[0]}", ylabel=name, ax=axes[0])
+    state(other[:, units], words, title=name, units=units, ax=axes[1])
+    chosen = type(values)(*(np.asarray(value)[:, units] for value in values))
+    return axes[:2] + gates(chosen, words, units=units, axes=axes[2:])
+
+
+def state(
+    values: Any,
+    words: Sequence[str],
+    *,
+    title: str,
+    units: Any = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Heat map of a state: units down, words across, blue below zero and red above.
+
+    Args:
+        values: ``[T, H]`` of any sign, such as the LSTM's c over one sequence.
+        words: T labels, one a step.
+        title: what is shown, such as "cell state c".
+        units: ``[H]`` numbers to name the rows by; None: 0 to H - 1.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes; zero is white, and the scale reaches as far down as up.
+
+    Raises:
+        ValueError: for values that do not fit the words and the units.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import plot
+        >>> c = np.array([[0.5, -2.0], [0.8, 1.0]])
+        >>> ax = plot.state(c, ["The", "cats"], title="cell state c")
+        >>> tuple(float(limit) for limit in ax.images[0].get_clim())
+        (-2.0, 2.0)
+    """
+    ax = _axes(ax)
+    most = float(np.max(np.abs(values), initial=1e-12))
+    return _heat(
+        ax, values, words, title, units, "RdBu_r", -most, most, "below 0, above 0"
+    )
+
+
+def traces(
+    values: Mapping[str, Any],
+    words: Sequence[str],
+    *,
+    title: str,
+    ylabel: str,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """One number over the words of a sentence, a line for each label.
+
+    Args:
+        values: label -> ``[T]``, such as one unit's cell state for "cat" and for "cats".
+        words: T labels, one a step.
+        title: what is shown.
+        ylabel: what the height is, with its unit.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for values that are not ``[T]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> c = {"cat": [0.0, -1.0], "cats": [0.0, 1.0]}
+        >>> ax = plot.traces(c, ["The", "cat(s)"], title="unit 3", ylabel="cell state c")
+        >>> ax.lines[2].get_ydata().tolist()
+        [0.0, 1.0]
+    """
+    ax = _axes(ax)
+    ax.axhline(0, color="0.7", linewidth=1)
+    for (label, line), style in zip(values.items(), _styles(values), strict=True):
+        _check(f"values[{label!r}]", line, (len(words),), "one number a word")
+        ax.plot(np.arange(len(words)), np.asarray(line), label=label, **style)
+    _word_axis(ax, words)
+    ax.set_title(title, loc="left")
+    ax.set_ylabel(ylabel)
+    ax.grid(alpha=0.3)
+    # above the axes: beside them it would take width from heat maps below
+    ax.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=len(values), frameon=False
+    )
+    return ax
+
+
+def gradient_flow(
+    norms: Mapping[str, Any],
+    *,
+    title: str,
+    ylabel: str = "gradient norm (log scale)",
+    legend: bool = True,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Gradient norms by lag on a log scale: how far back from the loss each one reaches.
+
+    Args:
+        norms: label -> ``[T]`` in order of time, such as a field of
+            `jaxrnn.probe.gradient_flow` for one row; the last has lag 0. Zeros are left
+            out, for a log scale has none. None draws nothing but keeps the label's colour
+            for its neighbours.
+        title: what is shown.
+        ylabel: what the height is.
+        legend: whether to say which line is which; beside neighbours one is enough.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for norms that are not ``[T]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> ax = plot.gradient_flow({"LSTM": [0.01, 0.1, 1.0]}, title="at the start")
+        >>> ax.lines[0].get_xdata().tolist(), ax.get_yscale()
+        ([2, 1, 0], 'log')
+    """
+    ax = _axes(ax)
+    for (label, line), style in zip(norms.items(), _styles(norms), strict=True):
+        if line is None:
+            continue
+        line = np.asarray(line)
+        if line.ndim != 1:
+            raise ValueError(
+                f"norms[{label!r}]: expected [T], got {list(line.shape)}. Take one row, or "
+                "the median over rows."
+            )
+        lags = np.arange(len(line))[::-1]
+        ax.plot(
+            lags, np.where(line > 0, line, np.nan), label=label, markevery=5, **style
+        )
+    ax.set_yscale("log")
+    ax.grid(alpha=0.3)
+    ax.set(title=title, xlabel="lag (words before the loss)", ylabel=ylabel)
+    return _legend(ax) if legend else ax
+
+
+def accuracy(
+    distances: Sequence[int],
+    accuracies: Mapping[str, Any],
+    *,
+    title: str,
+    baselines: Mapping[str, Any] | None = None,
+    legend: bool = True,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Accuracy against distance: the median over seeds, and from the worst to the best.
+
+    Args:
+        distances: D numbers of words.
+        accuracies: label -> ``[seeds, D]`` between 0 and 1.
+        title: what is shown.
+        baselines: label -> ``[D]``, drawn in dashes.
+        legend: whether to say which line is which; beside neighbours one is enough.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes. Lines that coincide are set apart sideways by up to 10% of the distance.
+
+    Raises:
+        ValueError: for accuracies that are not ``[seeds, D]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> found = {"LSTM": [[1.0, 0.9], [1.0, 0.7], [0.9, 0.8]]}
+        >>> ax = plot.accuracy([10, 20], found, title="far school")
+        >>> ax.lines[0].get_ydata().round().tolist()
+        [100.0, 80.0]
+    """
+    ax = _axes(ax)
+    at = np.asarray(distances)
+    spread = np.linspace(-0.1, 0.1, max(2, len(accuracies)))
+    for (label, found), style, apart in zip(
+        accuracies.items(), _styles(accuracies), spread, strict=False
+    ):
+        found = 100 * np.asarray(found)
+        if found.ndim != 2 or found.shape[1] != len(distances):
+            raise ValueError(
+                f"accuracies[{label!r}]: expected [seeds, {len(distances)}], one column a "
+                f"distance, got {list(found.shape)}."
+            )
+        middle = np.median(found, axis=0)
+        reach = np.abs(np.stack([found.min(axis=0), found.max(axis=0)]) - middle)
+        x = at * (1 + apart)
+        ax.plot(x, middle, label=label, **style)
+        ax.errorbar(
+            x, middle, reach, fmt="none", color=style["color"], alpha=0.5, capsize=3
+        )
+    for (label, line), dashes in zip(
+        (baselines or {}).items(), ("--", ":", "-."), strict=False
+    ):
+        ax.plot(distances, 100 * np.asarray(line), dashes, color="0.4", label=label)
+    ax.set_xscale("log")
+    ax.set_xticks(distances, [str(d) for d in distances])
+    ax.minorticks_off()
+    ax.set_ylim(-5, 105)
+    ax.grid(alpha=0.3)
+    ax.set(title=title, xlabel="distance (words)", ylabel="accuracy (%)")
+    return _legend(ax) if legend else ax
+
+
+def _axes(ax: "Axes | None") -> "Axes":
+    return _pyplot().subplots(layout="constrained")[1] if ax is None else ax
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            'jaxrnn.plot needs matplotlib: pip install "jaxrnn[plot]"'
+        ) from error
+    return plt
+
+
+def _heat(ax, values, words, title, units, colours, low, high, label) -> "Axes":
+    values = np.asarray(values)
+    units = range(values.shape[-1]) if units is None else units
+    _check("values", values, (len(words), len(units)), "words across, units down")
+    image = ax.imshow(
+        values.T,
+        aspect="auto",
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+    )
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+    _word_axis(ax, words)
+    ax.set_yticks(range(len(units)), [str(unit) for unit in units])
+    ax.set_title(title, loc="left")
+    ax.set_ylabel("unit")
+    return ax
+
+
+def _word_axis(ax: "Axes", words: Sequence[str]) -> None:
+    ax.set_xticks(
+        range(len(words)), words, rotation=50, ha="right", rotation_mode="anchor"
+    )
+
+
+def _styles(lines: Mapping) -> list[dict]:
+    """A style for each label."""
+    if len(lines) > len(COLOURS):
+        raise ValueError(
+            f"expected at most {len(COLOURS)} labels, got {len(lines)}: there are no more "
+            "colours that all can tell apart. Draw them on several axes."
+        )
+    return [
+        {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.8}
+        for colour, marker, _ in zip(COLOURS, MARKERS, lines, strict=False)
+    ]
+
+
+def _legend(ax: "Axes") -> "Axes":
+    """Beside the axes, where it covers no data."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return ax
+
+
+def _check(name: str, values: Any, shape: tuple, meaning: str) -> None:
+    if np.shape(values) != shape:
+        raise ValueError(
+            f"{name}: expected {list(shape)}, {meaning}, got {list(np.shape(values))}."
+        )

@@ -1,0 +1,259 @@
+"""What goes on inside a cell over time: its gates, and the gradients that reach back."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import engine
+from jaxrnn.cell import Cell
+from jaxrnn.gated import Gated
+from jaxrnn.unroll import unroll
+
+
+class BidirectionalGates(NamedTuple):
+    """Gates of `jaxrnn.bidirectional`: those of its two cells."""
+
+    forward: Any
+    backward: Any
+
+
+def gates(
+    cell: Cell,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    *,
+    lengths: Any = None,
+    mask: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+) -> Any:
+    """Every named gate at every step, as `jaxrnn.unroll` would meet it.
+
+    Args:
+        cell: a gated cell, or a stack, residual, learned_carry, with_carries or
+            bidirectional of such.
+        params: what ``cell.init`` returned.
+        carry: the carry that comes in, or None for ``cell.initial_carry``.
+        xs: inputs ``[T, *batch, F]``.
+        lengths, mask, resets, reverse: see `jaxrnn.unroll`.
+
+    Returns:
+        The cell's gates, such as `jaxrnn.LSTMGates`, each ``[T, *batch, H]`` and zero at
+        steps that are not valid. For a stack a tuple with one entry a layer, for a
+        bidirectional cell `BidirectionalGates`.
+
+    Raises:
+        ValueError: for a cell without gates, and whatever `jaxrnn.unroll` refuses.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import probe
+        >>> cell = jaxrnn.lstm(4, forget_bias=3.0)
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> xs = jax.random.normal(jax.random.key(1), (6, 2, 3))
+        >>> i, f, g, o = probe.gates(cell, params, None, xs)
+        >>> f.shape, bool(f.mean() > 0.8)
+        ((6, 2, 4), True)
+    """
+    _check_cell(cell)
+
+    def watch(cell, params, carry, xs, control, _):
+        if not isinstance(cell.parts, Gated):
+            raise ValueError(
+                f"cell: expected one made by jaxrnn.gated, or a stack, residual, "
+                f"learned_carry or bidirectional of such, got {cell!r}, which has no "
+                "named gates. Build it with jaxrnn.gated."
+            )
+        project, recur, activate, update, output = cell.parts
+
+        def step(params, carry, x):
+            now = activate(params, carry, recur(params, carry, project(params, x)))
+            carry = update(carry, now)
+            return carry, (output(carry), now)
+
+        watched = cell._replace(step=step, unroll=None)
+        carry, (hs, seen) = engine.run(watched, params, carry, xs, control)
+        return carry, hs, seen
+
+    def run(params, carry, xs, control):
+        carry, _, seen = _through(watch, cell, params, carry, xs, control, None)
+        return carry, seen
+
+    if cell.spec[:1] == ("with_carries",) and not isinstance(cell.parts, Gated):
+        (cell,) = cell.parts
+    options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
+    _, seen = unroll(cell._replace(unroll=run), params, carry, xs, **options)
+    return seen
+
+
+def gradient_flow(
+    cell: Cell,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    loss: Callable,
+    *,
+    lengths: Any = None,
+    mask: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    remat: int | str | None = None,
+) -> Any:
+    """How much the loss feels the memory after each step: ``‖dL/dcarry_t‖`` for all t.
+
+    The total derivative, in one backward pass: what nudging the carry that step t leaves
+    behind changes in L, through all later steps and, for gated cells and compositions of
+    them, through the output h_t that shows it. Each leaf is nudged by itself: an LSTM's
+    dL/dc_t leaves h_t as it was, so it is 0 at the last step if L reads only h.
+    Of a cell that is not gated no one knows how h_t depends on its carry; there the nudge
+    acts from the next step on.
+
+    Far back these are small: run it in float64 (``jax.enable_x64(True)``, with params and
+    inputs of that dtype), for float32 flushes to zero below 1e-38.
+
+    Args:
+        cell: any `Cell`; not `jaxrnn.bidirectional`, whose two cells can be probed alone.
+        params: what ``cell.init`` returned.
+        carry: the carry that comes in, or None for ``cell.initial_carry``.
+        xs: inputs ``[T, *batch, F]``.
+        loss: ``(carry, hs) -> L``, a scalar, of what `jaxrnn.unroll` returns. Summed over
+            the batch, each row's norm is that of its own loss.
+        lengths, mask, resets, reverse, remat: see `jaxrnn.unroll`.
+
+    Returns:
+        A tree like the carry with the norms ``[T, *batch]``: over a leaf's last axis. Entry
+        t belongs to the carry after ``xs[t]``; zero at steps that are not valid.
+
+    Raises:
+        ValueError: for a loss that is no scalar, a bidirectional cell, and whatever
+            `jaxrnn.unroll` refuses.
+
+    Example:
+        A forget gate that is shut lets next to nothing back:
+
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import probe
+        >>> cell = jaxrnn.lstm(4, forget_bias=-3.0)
+        >>> params = cell.init(jax.random.key(0), features=3)
+        >>> xs = jax.random.normal(jax.random.key(1), (20, 2, 3))
+        >>> loss = lambda carry, hs: hs[-1].sum()
+        >>> flow = probe.gradient_flow(cell, params, None, xs, loss)
+        >>> flow.c.shape, bool((flow.c[0] < 1e-6 * flow.c[-2]).all())
+        ((20, 2), True)
+    """
+    _check_cell(cell)
+    options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
+    options["remat"] = remat
+
+    def push(cell, params, carry, xs, control, nudges):
+        if cell.spec[:1] == ("bidirectional",):
+            raise ValueError(
+                "cell: gradient_flow expects one that runs in one direction, got "
+                f"{cell!r}. Probe its two cells on their own, the second with reverse=True."
+            )
+
+        def step(params, carry, inputs):
+            x, nudge = inputs
+            if not isinstance(cell.parts, Gated):
+                carry, h = cell.step(params, carry, x)
+                return _nudged(carry, nudge), h
+            project, recur, activate, update, output = cell.parts
+            now = activate(params, carry, recur(params, carry, project(params, x)))
+            carry = _nudged(update(carry, now), nudge)
+            return carry, output(carry)
+
+        pushed = cell._replace(step=step, unroll=None)
+        return *engine.run(pushed, params, carry, (xs, nudges), control), None
+
+    def nudged_loss(nudges):
+        def run(params, carry, xs, control):
+            return _through(push, cell, params, carry, xs, control, nudges)[:2]
+
+        value = loss(*unroll(cell._replace(unroll=run), params, carry, xs, **options))
+        if jnp.shape(value) != ():
+            raise ValueError(
+                f"loss: expected a scalar, got {list(jnp.shape(value))}. Take its sum."
+            )
+        return value
+
+    last = jax.eval_shape(lambda: unroll(cell, params, carry, xs, **options)[0])
+    length = len(jax.tree.leaves(xs)[0])
+    return jax.tree.map(_norm, jax.grad(nudged_loss)(_zeros(last, length)))
+
+
+def _through(leaf: Callable, cell: Any, params, carry, xs, control, given) -> tuple:
+    """``(carry, hs, seen)`` of a cell, with `leaf` in place of each cell inside.
+
+    Args:
+        leaf: ``(cell, params, carry, xs, control, given) -> (carry, hs, seen)``, for a
+            cell that is no composition.
+        cell: a cell or a composition.
+        params, carry, xs, control: see `Cell.unroll`.
+        given: None, or a tree like the carry for `leaf`.
+    """
+    kind = cell.spec[0] if cell.spec and not isinstance(cell.parts, Gated) else None
+    if kind == "stack":
+        fresh = control.fresh or (None,) * len(cell.parts)
+        given = given or (None,) * len(cell.parts)
+        layers = []
+        for part, p, c, f, g in zip(
+            cell.parts, params, carry, fresh, given, strict=True
+        ):
+            c, xs, seen = _through(leaf, part, p, c, xs, control._replace(fresh=f), g)
+            layers.append((c, seen))
+        carry, seen = zip(*layers, strict=True)
+        return carry, xs, seen
+    if kind == "residual":
+        carry, hs, seen = _through(
+            leaf, cell.parts[0], params, carry, xs, control, given
+        )
+        return carry, jax.tree.map(jnp.add, hs, xs), seen
+    if kind == "learned_carry":
+        return _through(leaf, cell.parts[0], params.cell, carry, xs, control, given)
+    if (
+        kind == "bidirectional" and given is None
+    ):  # its merge is known to its unroll alone
+        fresh = control.fresh or (None, None)
+        there = control._replace(fresh=fresh[0])
+        back = control._replace(fresh=fresh[1], reverse=not control.reverse)
+        seen = [
+            _through(leaf, part, p, c, xs, way, None)[2]
+            for part, p, c, way in zip(
+                cell.parts, params, carry, (there, back), strict=True
+            )
+        ]
+        return *engine.run(cell, params, carry, xs, control), BidirectionalGates(*seen)
+    return leaf(cell, params, carry, xs, control, given)
+
+
+def _zeros(carry: Any, length: int) -> Any:
+    """A nudge of nothing for each step and carry leaf; floats for integers and keys too."""
+
+    def one(c):
+        floats = jnp.issubdtype(c.dtype, jnp.inexact)
+        return jnp.zeros((length, *c.shape), c.dtype if floats else None)
+
+    return jax.tree.map(one, carry)
+
+
+def _nudged(carry: Any, nudge: Any) -> Any:
+    """`carry` plus `nudge`, but for leaves that have no gradient."""
+    floats = lambda c: jnp.issubdtype(c.dtype, jnp.inexact)
+    return jax.tree.map(lambda c, n: c + n if floats(c) else c, carry, nudge)
+
+
+def _norm(g: jax.Array) -> jax.Array:
+    """The norm over the last axis, scaled so that small squares do not flush to zero."""
+    largest = jnp.max(jnp.abs(g), axis=-1, keepdims=True, initial=0)
+    scale = jnp.where(largest == 0, 1, largest)
+    return scale[..., 0] * jnp.linalg.norm(g / scale, axis=-1)
+
+
+def _check_cell(cell: Any) -> None:
+    if not isinstance(cell, Cell):
+        raise ValueError(
+            f"cell: expected a jaxrnn.Cell, got {cell!r}. Wrap a bare step in jaxrnn.Cell."
+        )
