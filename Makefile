@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test slow peers lint types bench clean
 
 demo: $(VENV)/.examples
-	$(BIN)/python examples/agreement.py
+	$(BIN)/python examples/agreement.py --school both
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"

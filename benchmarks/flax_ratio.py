@@ -3,10 +3,10 @@
     python benchmarks/flax_ratio.py [--rounds 30] [--sizes small large] [--out FILE]
 
 Each round times every contestant once, so that a noisy machine is noisy for all; the
-ratio is that of the minima, with the median beside it. Compilation is apart. The gradient is
-with respect to params, the initial carry and the inputs; before anything is timed, outputs
-and gradients of both engines are compared, and Flax's outputs with ours under the same
-weights. Writes every sample as JSON.
+ratio is that of the minima, with the median beside it. Compilation is apart. The gradient
+is with respect to params, the initial carry and the inputs; before anything is timed, the
+loss and the inputs' gradient of all contestants are compared under the same weights.
+Writes every sample as JSON.
 """
 
 import argparse
