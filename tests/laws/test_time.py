@@ -41,26 +41,24 @@ lengths_ = st.lists(st.sampled_from([0, 1, 3, T - 1, T]), min_size=B, max_size=B
 bools = arrays(bool, (T, B))
 
 
-@functools.cache
-def ours(name, engine, reverse, remat=None):
+def told_everything(name, engine, reverse, remat=None):
     def run(params, carry, xs, lengths, mask, resets):
         options = dict(lengths=lengths, mask=mask, resets=resets)
         options |= dict(reverse=reverse, engine=engine, remat=remat)
         return jaxrnn.unroll(CELLS[name], params, carry, xs, **options)
 
-    return jax.jit(with_grads(run))
+    return run
+
+
+@functools.cache
+def ours(name, engine, reverse, remat=None):
+    return jax.jit(with_grads(told_everything(name, engine, reverse, remat)))
 
 
 @functools.cache
 def values(name, engine, reverse):
     """`ours` without gradients, for more numbers of steps."""
-
-    def run(params, carry, xs, lengths, mask, resets):
-        options = dict(lengths=lengths, mask=mask, resets=resets)
-        options |= dict(reverse=reverse, engine=engine)
-        return jaxrnn.unroll(CELLS[name], params, carry, xs, **options)
-
-    return jax.jit(run)
+    return jax.jit(told_everything(name, engine, reverse))
 
 
 @functools.cache
