@@ -1,6 +1,6 @@
 """Why a basic RNN forgets: "The cats, which already ate the fish near the old house, ..."
 
-    python examples/agreement.py                    about 3 minutes on 2 CPU cores
+    python examples/agreement.py                    about 2 minutes on 2 CPU cores
     python examples/agreement.py --school mixed     near sentences among the far ones
     python examples/agreement.py --sentence "The dogs near my house" "..."
     python examples/agreement.py --tune             the search behind RATES
