@@ -16,7 +16,7 @@ the same engine without; `benchmarks/flax_ratio.py` measures the sum):
   - the input projected inside the loop: up to 1.4 times faster than for all of time at
     once, whose result is fresh memory; with few rows a step it is the other way round;
   - the loop's transposed matmul reads a kernel transposed once: 1.05-1.15 at H=128,
-    nothing at H=512; for a single row it would be 4-8 times slower;
+    nothing at H=512; for a single row it would be 4-15 times slower;
   - chunks, gates packed in one array, barriers between the gates: nothing, or slower.
 """
 
