@@ -52,14 +52,8 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
         carry = active(params, carry, affine(params, carry, x))
         return carry, output(carry)
 
-    def body(carry, inputs):  # what one step means; here for its types only
-        x, valid, reset = inputs
-        entered = carry if reset is None else select(reset, control.fresh, carry)
-        new, h = step(params, entered, x)
-        return select(valid, new, entered), select(valid, h, 0)
-
     steps = (xs, control.valid, scan.resets_before(control))
-    carry = scan.settle(body, carry, steps)
+    carry = scan.settle(scan.controlled(step, params, control.fresh), carry, steps)
     rows = _row_axes(step, params, carry, steps)
     c, x = one_step(carry, rows), one_step(xs, 1 + rows)
     z = jax.eval_shape(project, params, x)

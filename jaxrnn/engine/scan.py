@@ -22,12 +22,7 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
             "made by jaxrnn.gated, and compositions of them, run on the gated engine."
         )
 
-    def body(carry, step):
-        x, valid, reset = step
-        if reset is not None:
-            carry = select(reset, control.fresh, carry)
-        new, h = cell.step(params, carry, x)
-        return select(valid, new, carry), select(valid, h, 0)
+    body = controlled(cell.step, params, control.fresh)
 
     def run(carry, steps):
         return lax.scan(body, carry, steps, reverse=control.reverse)
@@ -38,6 +33,18 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
         run, carry, steps, control, lambda: _step_bytes(body, carry, steps)
     )
     return last_reset(carry, control), hs
+
+
+def controlled(step: Callable, params: Any, fresh: Any) -> Callable:
+    """``(carry, (x, valid, reset)) -> (carry, h)``: what one step of `unroll` means."""
+
+    def body(carry, inputs):
+        x, valid, reset = inputs
+        entered = carry if reset is None else select(reset, fresh, carry)
+        new, h = step(params, entered, x)
+        return select(valid, new, entered), select(valid, h, 0)
+
+    return body
 
 
 def resets_before(control: Control):
