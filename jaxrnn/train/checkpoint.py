@@ -1,0 +1,292 @@
+"""A run's folder: its checkpoints, its rows, and the lock that makes it the only writer.
+
+    folder/
+      lock                    held while a run writes here; the system frees it on any death
+      checkpoints/<step>/     one Orbax checkpoint each, complete or absent
+      checkpoints/saving/     what is being written
+      metrics.jsonl           what the computation determines; the same bits on every rerun
+      timing.jsonl            what the clock determines
+
+A checkpoint appears by one rename of a finished one, so that a kill at any moment leaves
+the old or the new. It is trusted only if the hash over all its values is the one that was
+saved with it: a flipped bit that still decodes is found too. Values lie in it by name and
+whole, so that a run goes on with another number of devices or processes.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.train import parallel
+from jaxrnn.train.extra import need
+
+FORMAT = "jaxrnn.train 1"
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds: a tree of NumPy arrays, and notes of JSON values."""
+
+    step: int
+    tree: Any
+    notes: dict
+
+
+class Folder:
+    """The folder of one run, locked; to be closed.
+
+    In a run of several processes each has one, and all call `save` and `restore`
+    together: the first process writes, and what befalls it all learn.
+
+    Args:
+        path: made if it does not exist.
+        keep: how many checkpoints stay, the newest ones.
+
+    Raises:
+        BlockingIOError: if another run holds the folder.
+        OSError: if it cannot be written to.
+    """
+
+    def __init__(self, path: str | os.PathLike, keep: int = 3):
+        self.path = Path(path).absolute()
+        self.checkpoints = self.path / "checkpoints"
+        self._saving = self.checkpoints / "saving"
+        self._keep = keep
+        self._first = jax.process_index() == 0
+        self._lock = None
+        need("orbax.checkpoint")
+        with self._together(f"cannot use {self.path} as a run's folder"):
+            if self._first:
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                self._lock = _locked(self.path / "lock")
+                shutil.rmtree(self._saving, ignore_errors=True)
+
+    def __enter__(self) -> "Folder":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def steps(self) -> list[int]:
+        """The steps that a folder stands for, ascending; unread, so perhaps unusable."""
+        found = [p for p in self.checkpoints.iterdir() if p.is_dir()]
+        return sorted(int(p.name) for p in found if _is_step(p.name))
+
+    def save(self, step: int, tree: Any, **notes: Any) -> None:
+        """A checkpoint of `tree`, and of notes that are JSON.
+
+        Raises:
+            OSError: if it could not be written; earlier checkpoints are as they were.
+        """
+        ocp = need("orbax.checkpoint").v1
+        values = _named(tree)
+        hashed = _hash(values, notes)
+        final, staged = self.checkpoints / str(step), self._saving / str(step)
+        names = f"cannot save the checkpoint of step {step} in {self.path}"
+        with self._together(names, self._remedy):
+            if self._first:
+                self._saving.mkdir(exist_ok=True)
+            parallel.agree(False)  # nobody writes before the folder is there
+            about = {"format": FORMAT, "step": step, "hash": hashed, "notes": notes}
+            ocp.save(staged, values, custom_metadata=about)
+            if self._first:
+                if final.exists():
+                    _set_aside(final)
+                os.replace(staged, final)
+                _sync(self.checkpoints)
+                self._prune()
+
+    def restore(self, like: Any) -> Saved | None:
+        """The newest checkpoint that is whole and fits, or None if there is none at all.
+
+        Args:
+            like: a tree of the arrays' structure, shapes and dtypes.
+
+        Newer ones that are damaged or another program's are passed over with a warning
+        and renamed to ``<step>.unusable``; nothing is deleted.
+
+        Raises:
+            ValueError: if there are checkpoints and none can be used.
+        """
+        steps = self.steps()[::-1]
+        reasons = []
+        for step in steps:
+            path = self.checkpoints / str(step)
+            try:
+                saved = _read(path, step, like)
+            except Exception as error:  # whatever a damaged file makes of a reader
+                reasons.append(f"{path}: {' '.join(str(error).split())[:300]}")
+                continue
+            for reason in reasons:
+                warnings.warn(
+                    f"A checkpoint cannot be used, going on from step {step}: {reason}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            with self._together(f"cannot set aside a checkpoint in {self.path}"):
+                for newer in steps[: len(reasons)]:
+                    if self._first:
+                        _set_aside(self.checkpoints / str(newer))
+            return saved
+        if reasons:
+            raise ValueError(
+                f"folder: none of the checkpoints in {self.checkpoints} can be used. Start "
+                "in another folder, or mend this one. " + " | ".join(reasons)
+            )
+        with self._together(f"cannot use {self.path} as a run's folder"):
+            metrics = self.path / "metrics.jsonl"
+            if self._first and metrics.exists() and metrics.stat().st_size:
+                raise FileExistsError(
+                    "it holds a metrics.jsonl and no checkpoint, so a run would write over "
+                    "what is not its own; choose another folder"
+                )
+        return None
+
+    def _prune(self) -> None:
+        """Deletes all but the newest checkpoints; only ones that this package wrote."""
+        for step in self.steps()[: -self._keep]:
+            path = self.checkpoints / str(step)
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                if _about(path)["format"] == FORMAT:
+                    doomed = self._saving / path.name  # half deleted is not half a one
+                    os.replace(path, doomed)
+                    shutil.rmtree(doomed)
+
+    @property
+    def _remedy(self) -> str:
+        steps = self.steps()
+        last = f"The last good one is of step {steps[-1]}" if steps else "There is none"
+        return f"{last}. Make room or a place to write, and run again."
+
+    @contextlib.contextmanager
+    def _together(self, what: str, remedy: str | None = None) -> Iterator[None]:
+        """Runs a block; if it fails in any process, all raise an OSError."""
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        if not parallel.agree(failure is not None):
+            return
+        with contextlib.suppress(OSError):
+            if self._first:
+                shutil.rmtree(self._saving, ignore_errors=True)
+        if failure is None:
+            self.close()
+            raise OSError(f"{what}: another process failed.")
+        kind = BlockingIOError if isinstance(failure, BlockingIOError) else OSError
+        remedy = "" if remedy is None else f" {remedy}"
+        raise kind(f"{what}: {failure}.{remedy}") from failure
+
+
+def write_tree(path: Path, tree: Any, **notes: Any) -> None:
+    """One Orbax checkpoint of `tree` at `path`, which must not exist."""
+    values = _named(tree)
+    about = {"format": FORMAT, "step": 0, "hash": _hash(values, notes), "notes": notes}
+    need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
+
+
+def read_tree(path: str | os.PathLike, like: Any) -> Saved:
+    """What `write_tree` wrote, in the structure of `like`.
+
+    Raises:
+        ValueError: if it is damaged, or holds something else than `like`.
+    """
+    return _read(Path(path).absolute(), 0, like)
+
+
+def _read(path: Path, step: int, like: Any) -> Saved:
+    about = _about(path)
+    if about["format"] != FORMAT or about["step"] != step:
+        raise ValueError("it is not one of ours, or was copied to another step")
+    values = need("orbax.checkpoint").v1.load(path)
+    values = {name: np.asarray(value) for name, value in values.items()}
+    wanted = _named(like)
+    for name in wanted.keys() | values.keys():
+        if name not in values or name not in wanted:
+            where = "a value that is not expected" if name in values else "no value"
+            raise ValueError(f"{where}: {name}")
+        have, want = values[name], wanted[name]
+        if have.shape != want.shape or have.dtype != want.dtype:
+            raise ValueError(
+                f"{name}: expected {want.dtype} {list(want.shape)}, "
+                f"got {have.dtype} {list(have.shape)}"
+            )
+    values = {name: values[name] for name in wanted}
+    if _hash(values, about["notes"]) != about["hash"]:
+        raise ValueError("it is damaged: its values are not those that were saved")
+    tree = jax.tree.unflatten(jax.tree.structure(like), values.values())
+    return Saved(step, parallel.with_keys(tree, like), about["notes"])
+
+
+def _about(path: Path) -> dict:
+    try:
+        about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
+    except Exception as error:
+        raise ValueError(f"it is no complete checkpoint ({error})") from error
+    if not isinstance(about, dict) or "format" not in about:
+        raise ValueError("it is another program's checkpoint")
+    return about
+
+
+def _named(tree: Any) -> dict[str, np.ndarray]:
+    leaves = jax.tree.leaves_with_path(parallel.to_host(tree))
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _hash(values: dict[str, np.ndarray], notes: dict) -> str:
+    said = hashlib.sha256(json.dumps(notes, sort_keys=True).encode())
+    for name, value in values.items():
+        said.update(f"{name} {value.dtype} {value.shape} ".encode())
+        said.update(np.ascontiguousarray(value).tobytes())
+    return said.hexdigest()
+
+
+def _locked(path: Path) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if isinstance(error, BlockingIOError):
+            raise BlockingIOError(
+                "another run is writing there; wait for it"
+            ) from error
+        raise
+    return lock
+
+
+def _set_aside(path: Path) -> None:
+    for number in range(1000):
+        aside = path.with_name(f"{path.name}.unusable{number or ''}")
+        if not aside.exists():
+            path.rename(aside)
+            return
+
+
+def _sync(folder: Path) -> None:
+    """The folder's entries reach the disk, so that the rename outlives the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_step(name: str) -> bool:
+    return name.isascii() and name.isdigit() and str(int(name)) == name

@@ -1,0 +1,286 @@
+"""Batches of real data: each a pure function of its number, so that a run resumes.
+
+`arrays`, `streams` and `buckets` return a ``grain.MapDataset``: ``data[n]`` is batch n, and
+its iterator reads ahead in threads and knows its position, which a checkpoint keeps. Grain
+(https://google-grain.readthedocs.io) has shuffling, mapping and mixing besides. Arrays may
+be memory-mapped: a batch reads only its own part.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.train.extra import need
+from jaxrnn.train.parallel import batch_axes
+from jaxrnn.train.step import check_count
+
+FOREVER = 2**40  # batches; at a million a second that is twelve days
+
+
+def arrays(
+    tree: Any,
+    batch: int,
+    *,
+    batch_axis: Any = 1,
+    seed: int | None = None,
+    epochs: int | None = None,
+    drop_last: bool = True,
+) -> Any:
+    """Batches of rows from NumPy arrays.
+
+    Args:
+        tree: arrays, or a tree of them, such as ``(xs [T, N, F], labels [N])``.
+        batch: rows in a batch.
+        batch_axis: where the N rows are in each leaf: an int, or ints in a tree like
+            `tree`. There the batch has them too.
+        seed: of the order, another one in each epoch; None: as they lie.
+        epochs: how often each row comes; None: without end.
+        drop_last: leave out the rows at an epoch's end that fill no batch; otherwise they
+            come as a smaller one.
+
+    Returns:
+        A ``grain.MapDataset`` of trees like `tree`.
+
+    Raises:
+        ValueError: for leaves of different N, or fewer rows than one batch.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import train
+        >>> xs, labels = np.arange(24.0).reshape(3, 4, 2), np.arange(4)
+        >>> data = train.arrays((xs, labels), 2, batch_axis=(1, 0), seed=0)
+        >>> some_xs, some_labels = data[5]
+        >>> some_xs.shape, bool((some_xs == xs[:, some_labels]).all())
+        ((3, 2, 2), True)
+    """
+    check_count("batch", batch)
+    axes = batch_axes(tree, batch_axis)
+    leaf, axis = jax.tree.leaves(tree)[0], jax.tree.leaves(axes)[0]
+    rows = leaf.shape[axis]
+    count = rows // batch if drop_last else -(-rows // batch)
+    if count == 0:
+        raise ValueError(
+            f"batch: expected at most {rows}, the rows there are, got {batch}."
+        )
+
+    def at(epoch: int, n: int) -> Any:
+        chosen = slice(n * batch, (n + 1) * batch)
+        if seed is not None:
+            chosen = np.random.default_rng((seed, epoch)).permutation(rows)[chosen]
+        cut = lambda a, axis: np.asarray(a[(slice(None),) * axis + (chosen,)])
+        return jax.tree.map(cut, tree, axes)
+
+    return _dataset(at, count, epochs)
+
+
+class Window(NamedTuple):
+    """A window of a stream of tokens, time first; all [T, B].
+
+    Fields:
+        inputs: tokens.
+        targets: the token after each.
+        resets: bool, where a document or the whole corpus begins: for `unroll`.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    resets: np.ndarray
+
+
+def streams(
+    tokens: Any,
+    batch: int,
+    length: int,
+    *,
+    separator: int | None = None,
+    epochs: int | None = None,
+) -> Any:
+    """A corpus as contiguous streams, for truncated backpropagation through time.
+
+    The corpus is cut into `batch` pieces of equal length, one a row, and read window by
+    window, so that the carry after one window is the right one before the next.
+
+    Args:
+        tokens: integers [N], possibly memory-mapped.
+        batch: B, rows.
+        length: T, steps in a window.
+        separator: the token that stands before (or between) documents: it resets the
+            carry, and then is read as the first of its document.
+        epochs: how often the corpus is read; None: without end. Each begins with a reset.
+
+    Returns:
+        A ``grain.MapDataset`` of `Window`. What fills no whole window at a row's end
+        (fewer than T tokens) is left out.
+
+    Raises:
+        ValueError: for tokens that are not integers [N], or too few for one window.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import train
+        >>> data = train.streams(np.arange(21), batch=2, length=5)
+        >>> data[0].inputs[:, 0].tolist(), data[1].inputs[:, 0].tolist()
+        ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])
+        >>> data[1].targets[:, 1].tolist(), data[2].resets[:, 1].tolist()
+        ([16, 17, 18, 19, 20], [True, False, False, False, False])
+    """
+    check_count("batch", batch)
+    check_count("length", length)
+    if np.ndim(tokens) != 1 or not np.issubdtype(tokens.dtype, np.integer):
+        kind = getattr(tokens, "dtype", type(tokens).__name__)
+        raise ValueError(
+            f"tokens: expected integers [N], got {kind} {list(np.shape(tokens))}."
+        )
+    row = (len(tokens) - 1) // batch
+    count = row // length
+    if count == 0:
+        raise ValueError(
+            f"tokens: expected at least {batch * length + 1} for one window of "
+            f"{length} steps and {batch} rows, got {len(tokens)}."
+        )
+
+    def at(epoch: int, n: int) -> Window:
+        starts = n * length + row * np.arange(batch)
+        cut = np.stack([tokens[s : s + length + 1] for s in starts], axis=1)
+        inputs, targets = cut[:-1], cut[1:]
+        resets = (
+            np.zeros(inputs.shape, bool) if separator is None else inputs == separator
+        )
+        resets[0] |= n == 0
+        return Window(inputs, targets, resets)
+
+    return _dataset(at, count, epochs)
+
+
+class Bucket(NamedTuple):
+    """Sequences of like length, padded to one: time first.
+
+    Fields:
+        xs: a tree of [W, B, ...], zero beyond each row's length.
+        lengths: int32 [B]; 0 for a row that is only there to fill the batch.
+        labels: a tree of [B, ...], or None.
+    """
+
+    xs: Any
+    lengths: np.ndarray
+    labels: Any
+
+
+def buckets(
+    sequences: Sequence[Any],
+    batch: int,
+    *,
+    labels: Any = None,
+    widths: Sequence[int] | None = None,
+    seed: int | None = None,
+    epochs: int | None = None,
+) -> Any:
+    """Ragged sequences, batched with others of like length, so that little is padding.
+
+    Each bucket has one width W and so one compiled program. Where a bucket's sequences
+    fill no whole batch, rows of length 0 do: with lengths given to `unroll` and losses
+    weighted by token (`mean`), they count for nothing.
+
+    Args:
+        sequences: N arrays [T, ...], or N like trees of such.
+        batch: B, rows in a batch.
+        labels: an array [N, ...], a tree of them, or None.
+        widths: of the buckets; None: the powers of two, and the longest.
+        seed: of the order, another one in each epoch; None: from short to long.
+        epochs: how often each sequence comes; None: without end.
+
+    Returns:
+        A ``grain.MapDataset`` of `Bucket`.
+
+    Raises:
+        ValueError: for no sequences, one longer than every width, or another number of
+            labels.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import train
+        >>> words = [np.arange(n) for n in (3, 9, 4, 2)]
+        >>> data = train.buckets(words, 2, labels=np.arange(4), epochs=1)
+        >>> [(b.xs.shape, b.lengths.tolist(), b.labels.tolist()) for b in data]
+        [((2, 2), [2, 0], [3, 0]), ((4, 2), [3, 4], [0, 2]), ((9, 2), [9, 0], [1, 0])]
+    """
+    check_count("batch", batch)
+    if not len(sequences):
+        raise ValueError("sequences: expected at least one, got none.")
+    lengths = np.array([_steps(i, tree) for i, tree in enumerate(sequences)])
+    longest = int(lengths.max())
+    if widths is None:
+        widths = [2**n for n in range(longest.bit_length()) if 2**n < longest]
+        widths.append(max(longest, 1))
+    widths = np.array(sorted(widths))
+    if longest > widths[-1]:
+        raise ValueError(
+            f"widths: expected one of at least {longest}, the longest sequence, "
+            f"got {widths.tolist()}."
+        )
+    for leaf in jax.tree.leaves(labels):
+        if len(leaf) != len(sequences):
+            raise ValueError(
+                f"labels: expected {len(sequences)}, one a sequence, got {len(leaf)}."
+            )
+    bucket = np.searchsorted(widths, lengths)
+    members = [np.flatnonzero(bucket == i) for i in range(len(widths))]
+    count = sum(-(-len(rows) // batch) for rows in members)
+
+    def at(epoch: int, n: int) -> Bucket:
+        order = np.random.default_rng((seed, epoch)) if seed is not None else None
+        plan = []
+        for width, rows in zip(widths, members, strict=True):
+            rows = rows if order is None else order.permutation(rows)
+            plan += [(width, rows[i : i + batch]) for i in range(0, len(rows), batch)]
+        width, rows = plan[n if order is None else order.permutation(count)[n]]
+
+        def padded(*parts):
+            xs = np.zeros((width, batch, *parts[0].shape[1:]), parts[0].dtype)
+            for i, part in enumerate(parts):
+                xs[: len(part), i] = part
+            return xs
+
+        def chosen(leaf):
+            leaf = np.asarray(leaf)
+            out = np.zeros((batch, *leaf.shape[1:]), leaf.dtype)
+            out[: len(rows)] = leaf[rows]
+            return out
+
+        filled = np.zeros(batch, np.int32)
+        filled[: len(rows)] = lengths[rows]
+        xs = jax.tree.map(padded, *(sequences[i] for i in rows))
+        return Bucket(xs, filled, jax.tree.map(chosen, labels))
+
+    return _dataset(at, count, epochs)
+
+
+def _steps(number: int, tree: Any) -> int:
+    sizes = {len(leaf) for leaf in jax.tree.leaves(tree)}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"sequences[{number}]: expected arrays [T, ...] of one T, got {sorted(sizes)}."
+        )
+    return sizes.pop()
+
+
+class _Batches:
+    """Batch i of an endless row of epochs, for grain."""
+
+    def __init__(self, at: Callable, count: int, epochs: int | None):
+        self.at, self.count = at, count
+        self.size = FOREVER if epochs is None else count * epochs
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, i):
+        return self.at(*divmod(int(i), self.count))
+
+
+def _dataset(at: Callable, count: int, epochs: int | None) -> Any:
+    if epochs is not None:
+        check_count("epochs", epochs)
+    return need("grain").MapDataset.source(_Batches(at, count, epochs))

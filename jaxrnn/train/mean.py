@@ -1,0 +1,64 @@
+"""Means that add up: over microbatches, devices, steps and evaluation batches."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Mean(NamedTuple):
+    """A mean before its division: `total` over `weight`, scalars both.
+
+    A mean of means is wrong as soon as batches differ in how much they hold. Totals and
+    weights add up, so a token counts the same in a short row and in a long one.
+
+    Example:
+        >>> from jaxrnn import train
+        >>> a, b = train.Mean(6.0, 3.0), train.Mean(10.0, 1.0)
+        >>> train.Mean(a.total + b.total, a.weight + b.weight).value
+        4.0
+    """
+
+    total: Any
+    weight: Any
+
+    @property
+    def value(self):
+        """The mean. NaN where the weight is zero: a mean of nothing."""
+        return self.total / self.weight
+
+
+def mean(values: jax.Array, where: jax.Array | None = None) -> Mean:
+    """The mean of `values` where `where` holds, before its division.
+
+    Args:
+        values: ``[...]``, such as a loss for each token ``[T, B]``.
+        where: bool, of the same shape: which of them count; None: all.
+
+    Returns:
+        A `Mean`. What stands where `where` does not hold reaches neither value nor
+        gradient, NaN included.
+
+    Raises:
+        ValueError: if the shapes differ (nothing is broadcast) or `where` is not bool.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrnn import train
+        >>> losses = jnp.array([[1.0, 2.0], [3.0, jnp.nan]])
+        >>> float(train.mean(losses, ~jnp.isnan(losses)).value)
+        2.0
+    """
+    values = jnp.asarray(values)
+    if where is None:
+        return Mean(jnp.sum(values), jnp.asarray(values.size, values.dtype))
+    where = jnp.asarray(where)
+    if where.dtype != bool or where.shape != values.shape:
+        raise ValueError(
+            f"where: expected bool {list(values.shape)}, as values, got {where.dtype} "
+            f"{list(where.shape)}. For lengths: jnp.arange(T)[:, None] < lengths."
+        )
+    if not jnp.issubdtype(values.dtype, jnp.inexact):
+        values = values.astype(float)
+    total = jnp.sum(jnp.where(where, values, 0))
+    return Mean(total, jnp.sum(where, dtype=values.dtype))

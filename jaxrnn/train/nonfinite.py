@@ -1,0 +1,94 @@
+"""What happens when a loss or a gradient stops being a number.
+
+`make_step` skips such an update and counts it; after some in a row `fit` stops with
+`NonFinite`, which names the first value that is at fault and holds all that it takes to
+run that update again.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.train.checkpoint import read_tree
+from jaxrnn.train.step import State, check_means
+
+
+class NonFinite(ArithmeticError):
+    """Training stopped: too many updates in a row were not finite.
+
+    Attributes:
+        step: the number of the update that failed, counted from 1.
+        leaf: the first value that is not finite, such as ``batch.xs`` or ``grads['wh']``.
+        state: before that update.
+        batch: of that update.
+        path: where both lie, for `load_bundle`; None without a folder.
+    """
+
+    def __init__(self, step: int, leaf: str, state: State, batch: Any, path: Any):
+        self.step, self.leaf, self.state, self.batch = step, leaf, state, batch
+        self.path = path
+        kept = (
+            "this error holds"
+            if path is None
+            else f"train.load_bundle({str(path)!r}) loads"
+        )
+        super().__init__(
+            f"update {step} is not finite, nor were {int(state.in_a_row)} just before it: "
+            f"first in {leaf}. Nothing of it was applied; {kept} its state and its batch. "
+            "A smaller learning rate, clipping, or a look at the data may help."
+        )
+
+
+def load_bundle(path: str | os.PathLike, state: State, batch: Any) -> tuple[State, Any]:
+    """The state and the batch of an update that was not finite, to run it again.
+
+    Args:
+        path: `NonFinite.path`.
+        state: one of the same structure, such as the run's first.
+        batch: one of the same structure and shapes.
+
+    Raises:
+        ValueError: if the files are damaged or hold other shapes.
+
+    Example:
+        ``step(*train.load_bundle(error.path, state, batch))`` skips once more.
+    """
+    return read_tree(path, (state, batch)).tree
+
+
+def first_bad(loss: Callable, state: State, batch: Any) -> str:
+    """The name of the first value that is not finite, in the order of the computation.
+
+    batch, params, carry, loss, grads; beyond them what the update makes of params,
+    optimizer state or carry.
+    """
+    key = jax.random.fold_in(state.key, state.step)
+
+    def objective(params):
+        carry, means = loss(params, state.carry, batch, key)
+        check_means(means)
+        return means["loss"].value, (carry, means)
+
+    (value, (carry, means)), grads = jax.jit(
+        jax.value_and_grad(objective, has_aux=True)
+    )(state.params)
+    order = {
+        "batch": batch,
+        "params": state.params,
+        "carry": state.carry,
+        "loss": value,
+        "grads": grads,
+        "new carry": carry,
+    }
+    if not np.any(means["loss"].weight):
+        return "loss, whose weight is 0: the batch holds nothing that counts"
+    for name, tree in order.items():
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if jnp.issubdtype(np.result_type(leaf), jnp.inexact):
+                if not np.isfinite(np.asarray(leaf, np.float64)).all():
+                    return name + jax.tree_util.keystr(path)
+    return "the updated params or optimizer state"
