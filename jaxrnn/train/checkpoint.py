@@ -93,7 +93,6 @@ class Folder:
         Raises:
             OSError: if it could not be written; earlier checkpoints are as they were.
         """
-        ocp = need("orbax.checkpoint").v1
         values = _named(tree)
         hashed = _hash(values, notes)
         final, staged = self.checkpoints / str(step), self._saving / str(step)
@@ -102,14 +101,14 @@ class Folder:
             if self._first:
                 self._saving.mkdir(exist_ok=True)
             parallel.agree(False)  # nobody writes before the folder is there
-            about = {"format": FORMAT, "step": step, "hash": hashed, "notes": notes}
-            ocp.save(staged, values, custom_metadata=about)
+            _write(staged, step, values, notes, hashed)
             if self._first:
                 if final.exists():
                     _set_aside(final)
                 os.replace(staged, final)
                 _sync(self.checkpoints)
                 self._prune()
+                self._saving.rmdir()
 
     def restore(self, like: Any) -> Saved | None:
         """The newest checkpoint that is whole and fits, or None if there is none at all.
@@ -130,7 +129,7 @@ class Folder:
             try:
                 saved = _read(path, step, like)
             except Exception as error:  # whatever a damaged file makes of a reader
-                reasons.append(f"{path}: {' '.join(str(error).split())[:300]}")
+                reasons.append(f"{path}: {_brief(error)}")
                 continue
             for reason in reasons:
                 warnings.warn(
@@ -191,14 +190,13 @@ class Folder:
             raise OSError(f"{what}: another process failed.")
         kind = BlockingIOError if isinstance(failure, BlockingIOError) else OSError
         remedy = "" if remedy is None else f" {remedy}"
-        raise kind(f"{what}: {failure}.{remedy}") from failure
+        raise kind(f"{what}: {_brief(failure)}.{remedy}") from failure
 
 
 def write_tree(path: Path, tree: Any, **notes: Any) -> None:
     """One Orbax checkpoint of `tree` at `path`, which must not exist."""
     values = _named(tree)
-    about = {"format": FORMAT, "step": 0, "hash": _hash(values, notes), "notes": notes}
-    need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
+    _write(path, 0, values, notes, _hash(values, notes))
 
 
 def read_tree(path: str | os.PathLike, like: Any) -> Saved:
@@ -210,6 +208,12 @@ def read_tree(path: str | os.PathLike, like: Any) -> Saved:
     return _read(Path(path).absolute(), 0, like)
 
 
+def _write(path: Path, step: int, values: dict, notes: dict, hashed: str) -> None:
+    about = {"format": FORMAT, "step": step, "hash": hashed, "notes": notes}
+    values = {name: value for name, value in values.items() if value.size}
+    need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
+
+
 def _read(path: Path, step: int, like: Any) -> Saved:
     about = _about(path)
     if about["format"] != FORMAT or about["step"] != step:
@@ -217,6 +221,7 @@ def _read(path: Path, step: int, like: Any) -> Saved:
     values = need("orbax.checkpoint").v1.load(path)
     values = {name: np.asarray(value) for name, value in values.items()}
     wanted = _named(like)
+    values |= {name: value for name, value in wanted.items() if not value.size}
     for name in wanted.keys() | values.keys():
         if name not in values or name not in wanted:
             where = "a value that is not expected" if name in values else "no value"
@@ -242,6 +247,12 @@ def _about(path: Path) -> dict:
     if not isinstance(about, dict) or "format" not in about:
         raise ValueError("it is another program's checkpoint")
     return about
+
+
+def _brief(error: Exception) -> str:
+    """What an error says, on one line; storage libraries say pages."""
+    said = " ".join(f"{error}".split()) or type(error).__name__
+    return said if len(said) < 300 else f"{said[:200]} ... {said[-90:]}"
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:

@@ -36,8 +36,8 @@ def mean(values: jax.Array, where: jax.Array | None = None) -> Mean:
         where: bool, of the same shape: which of them count; None: all.
 
     Returns:
-        A `Mean`. What stands where `where` does not hold reaches neither value nor
-        gradient, NaN included.
+        A `Mean`, in float32 or wider. What stands where `where` does not hold reaches
+        neither value nor gradient, NaN included.
 
     Raises:
         ValueError: if the shapes differ (nothing is broadcast) or `where` is not bool.
@@ -50,15 +50,15 @@ def mean(values: jax.Array, where: jax.Array | None = None) -> Mean:
         2.0
     """
     values = jnp.asarray(values)
+    # Half precision cannot count beyond a few thousand.
+    wide = jnp.promote_types(values.dtype, jnp.float32)
     if where is None:
-        return Mean(jnp.sum(values), jnp.asarray(values.size, values.dtype))
+        return Mean(jnp.sum(values, dtype=wide), jnp.asarray(values.size, wide))
     where = jnp.asarray(where)
     if where.dtype != bool or where.shape != values.shape:
         raise ValueError(
             f"where: expected bool {list(values.shape)}, as values, got {where.dtype} "
             f"{list(where.shape)}. For lengths: jnp.arange(T)[:, None] < lengths."
         )
-    if not jnp.issubdtype(values.dtype, jnp.inexact):
-        values = values.astype(float)
-    total = jnp.sum(jnp.where(where, values, 0))
-    return Mean(total, jnp.sum(where, dtype=values.dtype))
+    total = jnp.sum(jnp.where(where, values, 0), dtype=wide)
+    return Mean(total, jnp.sum(where, dtype=wide))

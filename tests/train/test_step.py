@@ -1,0 +1,258 @@
+"""One update: however a batch is cut the same, and nothing that is not finite gets in."""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType
+
+from jaxrnn import train
+from tests.train.cases import (
+    CELL,
+    OPTIMIZER,
+    B,
+    F,
+    T,
+    assert_same_bits,
+    batches,
+    draw,
+    loss,
+    start,
+)
+
+PLAIN = train.make_step(loss, OPTIMIZER)
+
+
+def close(a, b, tolerance=1e-12):
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, tolerance, tolerance), a, b
+    )
+
+
+def of(state):
+    return state._replace(key=jax.random.key_data(state.key))
+
+
+@functools.cache
+def plainly(carry):
+    state, rows = start(carry), []
+    for batch in batches(3):
+        state, means = PLAIN(state, batch)
+        rows.append(means)
+    return of(state), rows
+
+
+def explicit():
+    return jax.make_mesh((4,), ("rows",), (AxisType.Explicit,))
+
+
+@pytest.mark.parametrize("carry", [False, True])
+@pytest.mark.parametrize(
+    ("accumulate", "mesh"),
+    [(4, None), (1, train.data_mesh), (2, lambda: train.data_mesh(2)), (1, explicit)],
+    ids=["4 microbatches", "4 devices", "2 microbatches on 2", "explicit axes"],
+)
+def test_cut_as_you_like(carry, accumulate, mesh):
+    """Ragged rows, of which one is empty: a mean of means would differ."""
+    mesh = mesh and mesh()
+    step = train.make_step(
+        loss, OPTIMIZER, accumulate=accumulate, batch_axis=(1, 0), mesh=mesh
+    )
+    state, rows = start(carry), []
+    for batch in batches(3):
+        state, means = step(state, batch)
+        rows.append(means)
+    close((of(state), rows), plainly(carry))
+
+
+def test_is_adam_on_the_mean_over_tokens():
+    """By hand: gradient of the token mean, clip, Adam; stop at the carry."""
+    state, carry, params = start(True), start(True).carry, start().params
+    memory = OPTIMIZER.init(params)
+    for xs, lengths in batches(3):
+
+        def whole(params, carry, xs=xs, lengths=lengths):
+            valid = np.arange(T)[:, None] < lengths
+            h, total = carry, 0.0
+            for t in range(T):
+                new, _ = CELL.step(params, h, xs[t])
+                h = jnp.where(valid[t][:, None], new, h)
+                error = (h - xs[t].sum(-1, keepdims=True)) ** 2
+                total += jnp.sum(jnp.where(valid[t], error.sum(-1), 0))
+            return total / lengths.sum(), h
+
+        grads, new = jax.grad(whole, has_aux=True)(params, carry)
+        updates, memory = OPTIMIZER.update(grads, memory, params)
+        params, carry = optax.apply_updates(params, updates), new
+        state, _ = PLAIN(state, (xs, lengths))
+    close((state.params, state.carry), (params, carry), 1e-10)
+
+
+def test_noise_differs_by_update_and_microbatch():
+    def noisy(params, carry, batch, key):
+        return None, {"loss": train.mean(params * jax.random.normal(key, (1,)))}
+
+    optimizer = optax.sgd(1.0)
+    state = train.init(jnp.ones(()), optimizer, jax.random.key(3))
+    grads = []
+    for accumulate in (1, 2):
+        step = train.make_step(noisy, optimizer, accumulate=accumulate)
+        new, first = step(state, np.ones((1, 4)))
+        _, second = step(new, np.ones((1, 4)))
+        grads += [float(first["grad_norm"].value), float(second["grad_norm"].value)]
+    assert len({round(g, 9) for g in grads}) == 4
+
+
+BAD = {
+    "an input": lambda xs, lengths: (
+        np.where(np.arange(B)[:, None] == 3, np.nan, xs),
+        lengths,
+    ),
+    "an overflow": lambda xs, lengths: (xs * 1e200, lengths),
+    "nothing valid": lambda xs, lengths: (xs, 0 * lengths),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_not_finite_changes_nothing_but_counts(bad):
+    state, _ = PLAIN(start(True), batches(1)[0])
+    after, means = PLAIN(state, BAD[bad](*batches(2)[1]))
+    fields = ("params", "opt_state", "carry", "key")
+    assert_same_bits(*([getattr(s, f) for f in fields] for s in (after, state)))
+    assert (after.step, after.skipped, after.in_a_row) == (2, 1, 1)
+    assert all(mean.weight == 0 and mean.total == 0 for mean in means.values())
+    again, _ = PLAIN(after, BAD[bad](*batches(2)[1]))
+    good, _ = PLAIN(again, batches(3)[2])
+    assert (good.step, good.skipped, good.in_a_row) == (4, 2, 0)
+    assert (good.params.wx != state.params.wx).all()
+
+
+def test_gradient_alone_not_finite():
+    def root(params, carry, batch, key):
+        return None, {"loss": train.mean(jnp.sqrt(jnp.abs(params["a"] * batch)))}
+
+    optimizer = optax.sgd(0.1)
+    state = train.init({"a": jnp.zeros(())}, optimizer, jax.random.key(0))
+    after, _ = train.make_step(root, optimizer)(state, np.ones((2, 2)))
+    assert after.skipped == 1
+    assert after.params["a"] == 0
+
+
+def test_optimizer_alone_not_finite():
+    """Adam's second moment overflows long before the gradient: it would never move on."""
+    steep = lambda params, carry, batch, key: (
+        None,
+        {"loss": train.mean(batch * params)},
+    )
+    optimizer = optax.adam(0.1)
+    state = train.init(jnp.ones((), jnp.float32), optimizer, jax.random.key(0))
+    step = train.make_step(steep, optimizer)
+    after, _ = step(state, np.full((2, 2), 1e25, np.float32))
+    assert after.skipped == 1
+    assert np.isfinite(after.opt_state[0].nu)
+
+
+def test_optimizer_may_hold_an_infinity_of_its_own():
+    optimizer = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau())
+    assert np.isinf(optimizer.init(start().params)[1].best_value)
+    step = train.make_step(loss, optimizer)
+    state, means = step(start(optimizer=optimizer), batches(1)[0])
+    assert state.skipped == 0
+    assert state.opt_state[1].best_value == means["loss"].value
+
+
+def test_halts_and_stays():
+    step = train.make_step(loss, OPTIMIZER, max_nonfinite=2)
+    state, good = start(), batches(1)[0]
+    for _ in range(3):
+        state, _ = step(state, (good[0] * np.nan, good[1]))
+    after, means = step(state, good)
+    assert (after.step, after.skipped, after.in_a_row) == (2, 2, 2)
+    assert_same_bits(after.params, start().params)
+    assert means["loss"].weight == 0
+
+
+def test_is_pure_and_vmaps():
+    """Under vmap over the seed, the members are those of a loop."""
+
+    def run(seed):
+        state = start()._replace(key=jax.random.key(seed))
+        body = lambda state, key: PLAIN(
+            state, draw(jax.random.fold_in(state.key, state.step))
+        )
+        return jax.lax.scan(body, state, jnp.arange(3))[0].params
+
+    many = jax.vmap(run)(jnp.arange(3))
+    for seed in range(3):
+        close(jax.tree.map(operator.itemgetter(seed), many), run(seed))
+    assert (many.wx[0] != many.wx[1]).all()
+
+
+def test_second_call_compiles_nothing():
+    state, _ = PLAIN(start(), batches(1)[0])
+    size = PLAIN._cache_size()
+    PLAIN(state, batches(2)[1])
+    assert PLAIN._cache_size() == size
+
+
+ERRORS = {
+    "no dict": (
+        lambda p, c, b, k: (None, jnp.zeros(())),
+        {},
+        "expected a dict of train.Mean",
+    ),
+    "no loss": (lambda p, c, b, k: (None, {"l": train.mean(p.b)}), {}, '"loss"'),
+    "no Mean": (lambda p, c, b, k: (None, {"loss": p.b.sum()}), {}, "of scalars"),
+    "no scalar": (
+        lambda p, c, b, k: (None, {"loss": train.Mean(p.b, p.b)}),
+        {},
+        "of scalars",
+    ),
+    "a carry": (lambda p, c, b, k: (p.b, {"loss": train.mean(p.b)}), {}, "init"),
+    "accumulate": (loss, {"accumulate": 3}, "that 3 divides"),
+    "axis": (loss, {"accumulate": 2, "batch_axis": 1}, r"batch\[1\].*axis 1"),
+    "rows": (loss, {"accumulate": 2, "batch_axis": 0}, r"5 rows on axis 0.*\[8\]"),
+    "tree": (loss, {"accumulate": 2, "batch_axis": (1, 0, 1)}, "batch_axis"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name):
+    wrong, options, said = ERRORS[name]
+    options = {"batch_axis": (1, 0)} | options
+    with pytest.raises(ValueError, match=said):
+        train.make_step(wrong, OPTIMIZER, **options)(start(), batches(1)[0])
+
+
+@pytest.mark.parametrize("value", [0, 1.5, True, "2"])
+def test_counts(value):
+    with pytest.raises(ValueError, match="accumulate: expected an integer from 1"):
+        train.make_step(loss, OPTIMIZER, accumulate=value)
+
+
+def test_mean():
+    values = jnp.array([[1.0, jnp.nan], [3.0, 5.0]])
+    where = jnp.array([[True, False], [True, True]])
+    total = lambda values: train.mean(values, where).total
+    assert train.mean(values, where).value == 3.0
+    np.testing.assert_array_equal(jax.grad(total)(values), where.astype(float))
+    assert train.mean(jnp.array([True, False, False, False])).value == 0.25
+    assert train.mean(jnp.ones(5000, jnp.bfloat16)).total == 5000
+    assert np.isnan(train.mean(values, where & False).value)
+    for wrong in (where[0], where.astype(int), where[None]):
+        with pytest.raises(ValueError, match="where: expected bool"):
+            train.mean(values, wrong)
+
+
+def test_mesh_errors():
+    with pytest.raises(ValueError, match="devices: expected 1 to 4"):
+        train.data_mesh(5)
+    two = jax.make_mesh((2, 2), ("a", "b"), (AxisType.Auto,) * 2)
+    for wrong in (two, 4):
+        with pytest.raises(ValueError, match="mesh of one axis"):
+            train.make_step(loss, OPTIMIZER, mesh=wrong)
+    assert F != B
