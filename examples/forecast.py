@@ -1,30 +1,27 @@
-"""One season ahead of a real series, from histories of any length, against last season.
+"""The next season of a real series, from histories of any length.
 
-    python examples/forecast.py                       weekly CO2 on Mauna Loa, 1 year ahead
-    python examples/forecast.py --bidirectional       read the history both ways
-    python examples/forecast.py --series elnino       monthly sea temperature
+    python examples/forecast.py                      weekly CO2 on Mauna Loa, a year ahead
+    python examples/forecast.py --bidirectional      reads each history both ways
+    python examples/forecast.py --series sunspots    yearly, a cycle of 11 years ahead
 
-A GRU reads one to three seasons and learns what to add to the seasonal naive forecast, which
-says that the next season will be like the last. It is trained on the past, its best update
-chosen on the years that follow, and tested on the last fifth. The series come with
-statsmodels. Where a value is missing, the last one before it stands in and a flag says so;
-as a target it does not count.
+A GRU reads one to three seasons and says what to add to the seasonal naive forecast: that
+the next season will be like the last. It learns from the past (65% of the series), is
+chosen by the years after it (15%) and tested on the last (20%). The series come with
+statsmodels. A missing value is read as the one before, with a flag, and is no target.
 """
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
-import rich
+import rich.table
 import tyro
-from rich.table import Table
 from statsmodels import datasets
 
 import jaxrnn
@@ -33,142 +30,136 @@ from jaxrnn import plot, train
 
 @dataclass(frozen=True)
 class Settings:
-    series: Literal["co2", "elnino", "sunspots"] = "co2"
-    """weekly, monthly, yearly; a season is 52 weeks, 12 months, 11 years"""
+    series: Literal["co2", "sunspots"] = "co2"
     bidirectional: bool = False
-    """read the history both ways"""
     steps: int = 1000
-    """updates"""
-    seasons: int = 3
-    """the longest history; the shortest is one season"""
-    hidden: int = 32
-    """units, of each direction"""
     batch: int = 64
+    hidden: int = 32
     rate: float = 3e-3
-    """the learning rate at its peak"""
     seed: int = 0
     out: Path = Path("out/forecast")
 
 
 class Windows(NamedTuple):
-    """Histories that end before `origins` and what came then; season S, one row a window."""
-
-    origins: np.ndarray  # [N]
-    histories: list  # N arrays [T, 2]: value in scales, less the last one; was it seen?
-    naive: np.ndarray  # [N, S], last season once more
+    origins: np.ndarray  # [N], where histories end and targets begin
+    histories: (
+        list  # N arrays [T, 2]: value less the last one, in scales; was it there?
+    )
+    naive: np.ndarray  # [N, S], the last season once more
     targets: np.ndarray  # [N, S], NaN where missing
 
 
-class Params(NamedTuple):
-    cell: Any
-    weights: jax.Array
-    bias: jax.Array
-
-
 def load(series):
-    """The values, NaN where missing, when each was measured (years), and the season."""
+    """Values, NaN where missing; the season S; when they were measured, in years."""
     table = getattr(datasets, series).load_pandas().data
     if series == "co2":
-        return table.co2.to_numpy(), 1958.24 + np.arange(len(table)) * 7 / 365.25, 52
-    if series == "elnino":
-        values = table.iloc[:, 1:].to_numpy().ravel()
-        return values, table.YEAR.iloc[0] + np.arange(len(values)) / 12, 12
-    return table.SUNACTIVITY.to_numpy(), table.YEAR.to_numpy(), 11
+        return table.co2.to_numpy(), 52, 1958.24 + np.arange(len(table)) * 7 / 365.25
+    return table.SUNACTIVITY.to_numpy(), 11, table.YEAR.to_numpy()
 
 
 def fill(values):
-    """Missing values replaced by the last one before: nothing of the future."""
-    seen = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
-    return values[seen]
+    """A missing value becomes the last one before it: nothing of the future."""
+    seen = np.where(np.isnan(values), 0, np.arange(len(values)))
+    return values[np.maximum.accumulate(seen)]
 
 
-def windows(values, season, scale, first, last, seasons, rng):
-    """A window for each season of targets that lies in [first, last)."""
-    known, filled = ~np.isnan(values), fill(values)
-    origins = np.arange(max(first, season), last - season + 1)
-    longest = np.minimum(seasons * season, origins)
+def windows(values, season, scale, rng, span):
+    """One for each season of targets within `span`, with a history of 1 to 3 seasons."""
+    origins = np.arange(max(span[0], season), span[1] - season + 1)
+    longest = np.minimum(3 * season, origins)
     starts = origins - rng.integers(season, longest, endpoint=True)
-    read = lambda s, o: np.stack(
-        [(filled[s:o] - filled[o - 1]) / scale, known[s:o]], axis=1
+    filled, known = fill(values), ~np.isnan(values)
+    read = lambda a, o: (
+        np.float32([(filled[a:o] - filled[o - 1]) / scale, known[a:o]]).T
     )
+    histories = [*map(read, starts, origins)]
     ahead = origins[:, None] + np.arange(season)
-    histories = [read(s, o) for s, o in zip(starts, origins, strict=True)]
     return Windows(origins, histories, filled[ahead - season], values[ahead])
 
 
-def init(cell, season, key):
-    """The readout starts at zero, so that the untrained forecast is the naive one."""
-    params = cell.init(key, features=2)
-    carry = cell.initial_carry(params, jnp.zeros(2))
-    size = sum(leaf.size for leaf in jax.tree.leaves(carry))
-    return Params(params, jnp.zeros((size, season)), jnp.zeros(season))
+def batches(some, scale, batch, widths=(2, 3), **how):
+    """Histories, labelled with what to add to the naive forecast and where it is known."""
+    add = (some.targets - some.naive) / scale
+    how["labels"] = np.float32(np.nan_to_num(add)), ~np.isnan(add)
+    widths = [add.shape[1] * seasons for seasons in widths]
+    return train.buckets(some.histories, batch, widths=widths, **how)
 
 
-def addition(cell, params, xs, lengths):
-    """What to add to the naive forecast, in scales, from where reading ended: [B, S]."""
-    carry, _ = jaxrnn.unroll(cell, params.cell, None, xs, lengths=lengths)
+def addition(cell, params, batch):
+    """From the carry with which reading ended, or both if there are two: [B, S]."""
+    carry, _ = jaxrnn.unroll(
+        cell, params["cell"], None, batch.xs, lengths=batch.lengths
+    )
     memory = jnp.concatenate(jax.tree.leaves(carry), axis=-1)
-    return memory @ params.weights + params.bias
+    return memory @ params["weights"] + params["bias"]
 
 
 def loss(cell, params, carry, batch, key):
-    """The mean absolute error in scales, of what is known; see `train.fit`."""
-    added = addition(cell, params, batch.xs, batch.lengths)
-    wanted, known = batch.labels  # a row that only fills the batch knows nothing
-    return None, {"loss": train.mean(jnp.abs(added - wanted), known)}
+    wanted, known = batch.labels  # rows that only fill the batch know nothing
+    errors = jnp.abs(addition(cell, params, batch) - wanted)
+    return None, {"loss": train.mean(errors, known)}
 
 
-def batches(some, scale, season, settings, **how):
-    wanted = (some.targets - some.naive) / scale
-    labels = (np.nan_to_num(wanted).astype(np.float32), ~np.isnan(wanted))
-    widths = season * np.arange(1, settings.seasons + 1)
-    histories = [history.astype(np.float32) for history in some.histories]
-    return train.buckets(
-        histories, settings.batch, labels=labels, widths=widths, **how
-    )
-
-
-def predict(cell, params, some, scale):
-    lengths = np.array([len(history) for history in some.histories])
-    xs = np.zeros((lengths.max(), len(lengths), 2), np.float32)
-    for i, history in enumerate(some.histories):
-        xs[: lengths[i], i] = history
-    added = jax.jit(partial(addition, cell))(params, xs, lengths)
-    return some.naive + scale * np.asarray(added)
+def learn(cell, settings, scale, past, near):
+    """The params that are best on `near`. Untrained, they add nothing to the naive."""
+    kc, kt = jax.random.split(jax.random.key(settings.seed))
+    season, size = past.naive.shape[1], settings.hidden * (1 + settings.bidirectional)
+    params = dict(weights=jnp.zeros((size, season)), bias=jnp.zeros(season))
+    params["cell"] = cell.init(kc, features=2)
+    rate = optax.cosine_decay_schedule(settings.rate, settings.steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    data = batches(past, scale, settings.batch, seed=settings.seed)
+    valid = [*batches(near, scale, settings.batch, epochs=1)]
+    how = dict(steps=settings.steps, steps_per_call=10, log_every=50, valid_every=50)
+    state = train.init(params, optimizer, kt)
+    fitted = train.fit(partial(loss, cell), optimizer, state, data, valid=valid, **how)
+    return fitted.params
 
 
 def run(settings):
-    values, years, season = load(settings.series)
-    n = len(values)
-    learn, check = int(0.65 * n), int(0.8 * n)
-    filled = fill(values)
-    scale = np.nanmean(np.abs(values[season:learn] - filled[: learn - season]))
-    rng = np.random.default_rng(settings.seed)
-    cut = lambda first, last: windows(
-        values, season, scale, first, last, settings.seasons, rng
-    )
-    past, near, future = cut(0, learn), cut(learn, check), cut(check, n)
+    """Name -> absolute errors [N, S] in the last years, NaN where nothing is known."""
+    values, season, years = load(settings.series)
+    filled, n = fill(values), len(values)
+    a, b = int(0.65 * n), int(0.8 * n)
+    scale = np.nanmean(np.abs(values[season:a] - values[: a - season]))
+    cut = partial(windows, values, season, scale, np.random.default_rng(settings.seed))
+    past, near, future = map(cut, ((0, a), (a, b), (b, n)))
     cell = jaxrnn.gru(settings.hidden)
     cell = jaxrnn.bidirectional(cell) if settings.bidirectional else cell
-    ki, kt = jax.random.split(jax.random.key(settings.seed))
-    decay = optax.cosine_decay_schedule(settings.rate, settings.steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(decay))
-    state = train.init(init(cell, season, ki), optimizer, kt)
-    fitted = train.fit(
-        partial(loss, cell), optimizer, state,
-        batches(past, scale, season, settings, seed=settings.seed),
-        steps=settings.steps, steps_per_call=10,
-        valid=list(batches(near, scale, season, settings, epochs=1)), valid_every=50,
+    params = learn(cell, settings, scale, past, near)
+    whole = batches(future, scale, len(future.origins), widths=[3], epochs=1)[0]
+    add, last = jax.jit(partial(addition, cell))(params, whole), future.origins - 1
+    said = {"GRU": future.naive + scale * add, "seasonal naive": future.naive}
+    said["naive, grown"] = (
+        future.naive + (filled[last] - filled[last - season])[:, None]
     )
-    out = predict(cell, fitted.params, future, scale)
-    mae = lambda p: float(np.nanmean(np.abs(p - future.targets)))
-    growth = filled[future.origins-1]-filled[future.origins-1-season]
-    print(settings, scale, len(past.origins), len(near.origins), len(future.origins))
-    print([ (r["step"], round(r["loss"],3)) for r in fitted.history if r["split"]=="valid"], fitted.history[-2])
-    print("best", fitted.best, "naive", mae(future.naive), "growth", mae(future.naive+growth[:,None]), "model", mae(out))
-    return fitted
+    errors = {name: np.abs(one - future.targets) for name, one in said.items()}
+    table = rich.table.Table(settings.series, "mean absolute error", "of the naive")
+    for name, error in errors.items():
+        share = np.nanmean(error) / np.nanmean(errors["seasonal naive"])
+        table.add_row(name, f"{np.nanmean(error):.3f}", f"{share:.0%}")
+    rich.print(table)
+    path = settings.out / f"{settings.series}.png"
+    draw(said, errors, years, values, future.origins[0], path)
+    return errors
+
+
+def draw(said, errors, years, values, start, path):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4.5), layout="constrained")
+    right.plot(years[start:], values[start:], "k.", ms=3)
+    for name, colour in zip(said, plot.COLOURS, strict=False):
+        left.plot(1 + np.arange(said[name].shape[1]), np.nanmean(errors[name], axis=0))
+        left.lines[-1].set(color=colour, label=name)
+        for n in range(0, len(said[name]), 2 * said[name].shape[1]):
+            ahead = slice(start + n, start + n + said[name].shape[1])
+            right.plot(years[ahead], said[name][n], color=colour)
+    left.set(xlabel="steps ahead", title="mean absolute error", ylim=0)
+    right.set(xlabel="year", title="every other season, forecast when it began")
+    left.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print("picture:", path)
+
 
 if __name__ == "__main__":
-    t=time.perf_counter()
     run(tyro.cli(Settings, description=__doc__))
-    print(time.perf_counter()-t)

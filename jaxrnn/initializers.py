@@ -11,7 +11,29 @@ import jax
 import jax.numpy as jnp
 
 glorot_uniform = jax.nn.initializers.glorot_uniform()
-orthogonal = jax.nn.initializers.orthogonal()
+
+def orthogonal(key: jax.Array, shape: tuple, dtype=None) -> jax.Array:
+    """An orthogonal matrix, uniformly drawn; Saxe et al. 2013, arXiv:1312.6120.
+
+    As `jax.nn.initializers.orthogonal`, but one after the other under vmap. On CPU a
+    batched QR decomposition waits for threads of the very pool that it runs on: with as
+    many at work at once as there are cores, as four gates of a population are on two,
+    ``jit(vmap(init))`` never returns (jaxlib 0.10.2).
+
+    Args:
+        key: a PRNG key.
+        shape: ``[..., N, M]``; orthonormal rows or columns, whichever are fewer.
+        dtype: of the result.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxrnn import initializers
+        >>> w = initializers.orthogonal(jax.random.key(0), (3, 3))
+        >>> bool(jnp.allclose(w @ w.T, jnp.eye(3), atol=1e-5))
+        True
+    """
+    draw = jax.nn.initializers.orthogonal()
+    return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
 
 
 def per_gate(

@@ -189,3 +189,22 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'pip install "jaxrnn\[plot\]"'):
         plot.gate(GATE, WORDS, title="")
+
+
+def test_history_splits_and_leaves_gaps():
+    rows = [
+        {"step": 2, "split": "train", "loss": 0.75, "accuracy": 0.25},
+        {"step": 4, "split": "train", "loss": None, "accuracy": 0.5},
+        {"step": 4, "split": "valid", "loss": 0.625},
+        {"step": 6, "split": "train", "loss": 0.5, "accuracy": 0.75},
+    ]
+    ax = plot.history(rows, title="this run", ylabel="nats")
+    lines = {line.get_label(): line.get_xydata() for line in ax.lines}
+    np.testing.assert_array_equal(lines["train"], [[2, 0.75], [4, np.nan], [6, 0.5]])
+    np.testing.assert_array_equal(lines["valid"], [[4, 0.625]])
+    assert (ax.get_title(), ax.get_ylabel()) == ("this run", "nats")
+    ax = plot.history(rows, "accuracy", title="this run")
+    assert ax.lines[0].get_ydata().tolist() == [0.25, 0.5, 0.75]
+    assert np.isnan(ax.lines[1].get_ydata()).all()
+    with pytest.raises(ValueError, match="name: expected a mean that a row has"):
+        plot.history(rows, "perplexity", title="this run")

@@ -222,7 +222,7 @@ def _read(path: Path, step: int, like: Any) -> Saved:
     values = {name: np.asarray(value) for name, value in values.items()}
     wanted = _named(like)
     values |= {name: value for name, value in wanted.items() if not value.size}
-    for name in wanted.keys() | values.keys():
+    for name in {**wanted, **values}:
         if name not in values or name not in wanted:
             where = "a value that is not expected" if name in values else "no value"
             raise ValueError(f"{where}: {name}")

@@ -88,7 +88,7 @@ def first_bad(loss: Callable, state: State, batch: Any) -> str:
         return "loss, whose weight is 0: the batch holds nothing that counts"
     for name, tree in order.items():
         for path, leaf in jax.tree.leaves_with_path(tree):
-            if jnp.issubdtype(np.result_type(leaf), jnp.inexact):
-                if not np.isfinite(np.asarray(leaf, np.float64)).all():
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                if not jnp.isfinite(leaf).all():
                     return name + jax.tree_util.keystr(path)
     return "the updated params or optimizer state"

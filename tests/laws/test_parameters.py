@@ -143,3 +143,20 @@ def test_the_same_key_draws_the_same_and_layers_differ():
     assert float(jnp.abs(one.wx - two.wx).max()) > 0.1
     both = jaxrnn.bidirectional(jaxrnn.gru(4)).init(jax.random.key(3), 4)
     assert float(jnp.abs(both.forward.wx - both.backward.wx).max()) > 0.1
+
+
+def test_a_population_starts_without_batched_lapack():
+    """jit(vmap(init)) must not hang: jaxlib's batched QR waits for its own threads."""
+    cell = jaxrnn.stack(jaxrnn.lstm(4), jaxrnn.gru(5))
+    keys = jax.random.split(jax.random.key(0), 7)
+    start = jax.jit(jax.vmap(lambda key: cell.init(key, features=3)))
+    decompositions = [
+        line for line in start.lower(keys).as_text().splitlines() if "geqrf" in line
+    ]
+    assert len(decompositions) >= 2
+    assert not any("tensor<7x" in line for line in decompositions)
+    members = start(keys)
+    for n, key in enumerate(keys):
+        alone = cell.init(key, features=3)
+        for a, b in zip(jax.tree.leaves(members), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(a[n], b, rtol=1e-12, atol=1e-12)

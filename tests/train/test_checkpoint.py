@@ -18,6 +18,10 @@ from orbax.checkpoint import v1 as ocp
 from jaxrnn.train.checkpoint import Folder, read_tree, write_tree
 from tests.train.cases import assert_same_bits
 
+# Orbax leaves tasks behind, unfinished, when one of them fails.
+unfinished = "ignore::pytest.PytestUnraisableExceptionWarning"
+pytestmark = pytest.mark.filterwarnings(unfinished)
+
 
 def tree(seed=0, width=300):
     """Leaves of many types; `width` beyond one block of a file."""
@@ -94,7 +98,7 @@ def emptied(path):
 
 
 def flipped(path):
-    data = bytearray(path.read_bytes())
+    data = bytearray(path.read_bytes() or b"0")
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
 
@@ -111,6 +115,7 @@ def test_damage_to_any_file(two, damage, tmp_path):
         damage(folder / name)
         before = len(files(folder))
         with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             step, found, notes = restored(folder)
         assert_same_bits(found, tree(step))
         assert notes == {"place": step}
@@ -157,10 +162,7 @@ def test_a_foreign_newest(make, tmp_path):
 
 
 LIKES = {
-    "shape": (
-        tree(width=301),
-        r"\['w'\]: expected float64 \[4, 301\], got .* \[4, 300\]",
-    ),
+    "shape": (tree(width=301), r"\['half'\]: .*bfloat16 \[301\], got .* \[300\]"),
     "dtype": (jax.tree.map(lambda a: a.astype(jnp.float32), tree()[0]), "value"),
     "names": ({"v": tree()[0]["w"]}, "no.* value|value"),
 }
@@ -226,8 +228,6 @@ def read_only(folder):
         os.chmod(folder, 0o755)
 
 
-# Orbax's threads leave coroutines behind when they fail.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("trouble", ["no room", "read only"])
 def test_cannot_write(trouble, tmp_path):
     """A clear error; the last good one intact; and with room again it goes on."""
