@@ -1,13 +1,12 @@
 """The next season of a real series, from histories of any length.
 
-    python examples/forecast.py                      weekly CO2 on Mauna Loa, a year ahead
+    python examples/forecast.py                      weekly CO2, a year ahead: 15 seconds
     python examples/forecast.py --bidirectional      reads each history both ways
-    python examples/forecast.py --series sunspots    yearly, a cycle of 11 years ahead
+    python examples/forecast.py --series sunspots    too few years: as bad as the naive
 
-A GRU reads one to three seasons and says what to add to the seasonal naive forecast: that
-the next season will be like the last. It learns from the past (65% of the series), is
-chosen by the years after it (15%) and tested on the last (20%). The series come with
-statsmodels. A missing value is read as the one before, with a flag, and is no target.
+A GRU reads one to three seasons and says what to add to the seasonal naive forecast, that
+the next is like the last. It learns from the first 65% of the series, is chosen by the next
+15% and tested on the rest. A missing value is no target, and is read as the one before.
 """
 
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ import rich.table
 import tyro
 from statsmodels import datasets
 
-import jaxrnn
-from jaxrnn import plot, train
+from jaxrnn import bidirectional, gru, plot, train, unroll
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,13 @@ class Settings:
 
 class Windows(NamedTuple):
     origins: np.ndarray  # [N], where histories end and targets begin
-    histories: (
-        list  # N arrays [T, 2]: value less the last one, in scales; was it there?
-    )
+    histories: list  # N times [T, 2]: value less the last, in scales; is it known?
     naive: np.ndarray  # [N, S], the last season once more
     targets: np.ndarray  # [N, S], NaN where missing
 
 
 def load(series):
-    """Values, NaN where missing; the season S; when they were measured, in years."""
+    """Values, NaN where missing; the season S in steps; years."""
     table = getattr(datasets, series).load_pandas().data
     if series == "co2":
         return table.co2.to_numpy(), 52, 1958.24 + np.arange(len(table)) * 7 / 365.25
@@ -66,30 +62,24 @@ def fill(values):
 def windows(values, season, scale, rng, span):
     """One for each season of targets within `span`, with a history of 1 to 3 seasons."""
     origins = np.arange(max(span[0], season), span[1] - season + 1)
-    longest = np.minimum(3 * season, origins)
-    starts = origins - rng.integers(season, longest, endpoint=True)
+    starts = origins - rng.integers(season, np.minimum(3 * season, origins) + 1)
     filled, known = fill(values), ~np.isnan(values)
-    read = lambda a, o: (
-        np.float32([(filled[a:o] - filled[o - 1]) / scale, known[a:o]]).T
-    )
-    histories = [*map(read, starts, origins)]
+    read = lambda a, o: [(filled[a:o] - filled[o - 1]) / scale, known[a:o]]
+    histories = [np.float32(pair).T for pair in map(read, starts, origins)]
     ahead = origins[:, None] + np.arange(season)
     return Windows(origins, histories, filled[ahead - season], values[ahead])
 
 
-def batches(some, scale, batch, widths=(2, 3), **how):
+def batches(some, scale, batch, **how):
     """Histories, labelled with what to add to the naive forecast and where it is known."""
     add = (some.targets - some.naive) / scale
-    how["labels"] = np.float32(np.nan_to_num(add)), ~np.isnan(add)
-    widths = [add.shape[1] * seasons for seasons in widths]
-    return train.buckets(some.histories, batch, widths=widths, **how)
+    labels = np.float32(np.nan_to_num(add)), ~np.isnan(add)
+    return train.buckets(some.histories, batch, labels=labels, **how)
 
 
 def addition(cell, params, batch):
     """From the carry with which reading ended, or both if there are two: [B, S]."""
-    carry, _ = jaxrnn.unroll(
-        cell, params["cell"], None, batch.xs, lengths=batch.lengths
-    )
+    carry, _ = unroll(cell, params["cell"], None, batch.xs, lengths=batch.lengths)
     memory = jnp.concatenate(jax.tree.leaves(carry), axis=-1)
     return memory @ params["weights"] + params["bias"]
 
@@ -104,61 +94,56 @@ def learn(cell, settings, scale, past, near):
     """The params that are best on `near`. Untrained, they add nothing to the naive."""
     kc, kt = jax.random.split(jax.random.key(settings.seed))
     season, size = past.naive.shape[1], settings.hidden * (1 + settings.bidirectional)
-    params = dict(weights=jnp.zeros((size, season)), bias=jnp.zeros(season))
-    params["cell"] = cell.init(kc, features=2)
+    readout = dict(weights=jnp.zeros((size, season)), bias=jnp.zeros(season))
+    params = dict(cell=cell.init(kc, features=2), **readout)
     rate = optax.cosine_decay_schedule(settings.rate, settings.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    data = batches(past, scale, settings.batch, seed=settings.seed)
-    valid = [*batches(near, scale, settings.batch, epochs=1)]
+    cut = partial(batches, batch=settings.batch, widths=[2 * season, 3 * season])
+    data, valid = cut(past, scale, seed=settings.seed), cut(near, scale, epochs=1)
     how = dict(steps=settings.steps, steps_per_call=10, log_every=50, valid_every=50)
-    state = train.init(params, optimizer, kt)
-    fitted = train.fit(partial(loss, cell), optimizer, state, data, valid=valid, **how)
-    return fitted.params
+    one = partial(loss, cell), optimizer, train.init(params, optimizer, kt)
+    return train.fit(*one, data, valid=valid, **how).params
 
 
 def run(settings):
     """Name -> absolute errors [N, S] in the last years, NaN where nothing is known."""
     values, season, years = load(settings.series)
-    filled, n = fill(values), len(values)
-    a, b = int(0.65 * n), int(0.8 * n)
+    n, a, b = (int(share * len(values)) for share in (1, 0.65, 0.8))
     scale = np.nanmean(np.abs(values[season:a] - values[: a - season]))
     cut = partial(windows, values, season, scale, np.random.default_rng(settings.seed))
     past, near, future = map(cut, ((0, a), (a, b), (b, n)))
-    cell = jaxrnn.gru(settings.hidden)
-    cell = jaxrnn.bidirectional(cell) if settings.bidirectional else cell
+    cell = gru(settings.hidden)
+    cell = bidirectional(cell) if settings.bidirectional else cell
     params = learn(cell, settings, scale, past, near)
-    whole = batches(future, scale, len(future.origins), widths=[3], epochs=1)[0]
+    whole = batches(future, scale, len(future.origins), widths=[3 * season])[0]
     add, last = jax.jit(partial(addition, cell))(params, whole), future.origins - 1
     said = {"GRU": future.naive + scale * add, "seasonal naive": future.naive}
-    said["naive, grown"] = (
-        future.naive + (filled[last] - filled[last - season])[:, None]
-    )
+    growth = fill(values)[last] - fill(values)[last - season]
+    said["naive + growth"] = future.naive + growth[:, None]
     errors = {name: np.abs(one - future.targets) for name, one in said.items()}
     table = rich.table.Table(settings.series, "mean absolute error", "of the naive")
     for name, error in errors.items():
         share = np.nanmean(error) / np.nanmean(errors["seasonal naive"])
         table.add_row(name, f"{np.nanmean(error):.3f}", f"{share:.0%}")
     rich.print(table)
-    path = settings.out / f"{settings.series}.png"
-    draw(said, errors, years, values, future.origins[0], path)
+    draw(said, errors, years[b:], values[b:], settings)
     return errors
 
 
-def draw(said, errors, years, values, start, path):
+def draw(said, errors, years, values, settings):
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4.5), layout="constrained")
-    right.plot(years[start:], values[start:], "k.", ms=3)
-    for name, colour in zip(said, plot.COLOURS, strict=False):
-        left.plot(1 + np.arange(said[name].shape[1]), np.nanmean(errors[name], axis=0))
-        left.lines[-1].set(color=colour, label=name)
-        for n in range(0, len(said[name]), 2 * said[name].shape[1]):
-            ahead = slice(start + n, start + n + said[name].shape[1])
-            right.plot(years[ahead], said[name][n], color=colour)
+    right.plot(years, values, "k.", ms=3)
+    for (name, some), colour in zip(said.items(), plot.COLOURS, strict=False):
+        error = np.nanmean(errors[name], axis=0)
+        left.plot(range(1, len(error) + 1), error, color=colour, label=name)
+        for n in range(0, len(some), 2 * len(error)):
+            right.plot(years[n : n + len(error)], some[n], color=colour)
     left.set(xlabel="steps ahead", title="mean absolute error", ylim=0)
     right.set(xlabel="year", title="every other season, forecast when it began")
     left.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    print("picture:", path)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    figure.savefig(settings.out / f"{settings.series}.png", dpi=120)
+    print("picture:", settings.out / f"{settings.series}.png")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 glorot_uniform = jax.nn.initializers.glorot_uniform()
 
+
 def orthogonal(key: jax.Array, shape: tuple, dtype=None) -> jax.Array:
     """An orthogonal matrix, uniformly drawn; Saxe et al. 2013, arXiv:1312.6120.
 

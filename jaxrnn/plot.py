@@ -394,7 +394,7 @@ def history(
     for (split, points), style in zip(splits.items(), _styles(splits), strict=True):
         steps, values = zip(*points, strict=True)
         values = [np.nan if value is None else value for value in values]
-        ax.plot(steps, values, label=split, **style | {"markersize": 2})
+        ax.plot(steps, values, label=split, **style)
     ax.grid(alpha=0.3)
     ax.set(title=title, xlabel="updates", ylabel=ylabel or name)
     return _legend(ax)

@@ -212,27 +212,27 @@ def buckets(
     lengths = np.array([_steps(i, tree) for i, tree in enumerate(sequences)])
     longest = int(lengths.max())
     if widths is None:
-        widths = [2**n for n in range(longest.bit_length()) if 2**n < longest]
-        widths.append(max(longest, 1))
-    widths = np.array(sorted(widths))
-    if longest > widths[-1]:
+        doubling = [2**n for n in range(longest.bit_length()) if 2**n < longest]
+        widths = [*doubling, max(longest, 1)]
+    width_of = sorted(widths)
+    if longest > max(width_of, default=0):
         raise ValueError(
             f"widths: expected one of at least {longest}, the longest sequence, "
-            f"got {widths.tolist()}."
+            f"got {width_of}."
         )
     for leaf in jax.tree.leaves(labels):
         if len(leaf) != len(sequences):
             raise ValueError(
                 f"labels: expected {len(sequences)}, one a sequence, got {len(leaf)}."
             )
-    bucket = np.searchsorted(widths, lengths)
-    members = [np.flatnonzero(bucket == i) for i in range(len(widths))]
+    bucket = np.searchsorted(width_of, lengths)
+    members = [np.flatnonzero(bucket == i) for i in range(len(width_of))]
     count = sum(-(-len(rows) // batch) for rows in members)
 
     def at(epoch: int, n: int) -> Bucket:
         order = np.random.default_rng((seed, epoch)) if seed is not None else None
         plan = []
-        for width, rows in zip(widths, members, strict=True):
+        for width, rows in zip(width_of, members, strict=True):
             rows = rows if order is None else order.permutation(rows)
             plan += [(width, rows[i : i + batch]) for i in range(0, len(rows), batch)]
         width, rows = plan[n if order is None else order.permutation(count)[n]]

@@ -63,7 +63,7 @@ class Fed:
         if isinstance(data, Sequence):
             data = _Counted(data)
         self.data, self.size, self.batch_axis, self.mesh = data, size, batch_axis, mesh
-        self.iterator, self.round = iter(data), 0
+        self.iterator, self.round = self._begin(), 0
         self.seekable = hasattr(self.iterator, "set_state")
         self.ahead = None  # a batch of another shape, and the position after it
         self.position = self._where()
@@ -95,12 +95,15 @@ class Fed:
     def batch(self, group: Group, number: int, state: State) -> Any:
         return group.batches[number]
 
+    def _begin(self) -> Any:
+        return iter(self.data)
+
     def _next(self) -> tuple[Any, Any]:
         for _ in range(2):
             try:
                 return next(self.iterator), self._where()
             except StopIteration:
-                self.iterator, self.round = iter(self.data), self.round + 1
+                self.iterator, self.round = self._begin(), self.round + 1
         raise ValueError(
             "data: expected batches for all steps, but they ended and cannot be begun "
             "anew. Give a list, a grain dataset, or something whose iter() starts over."

@@ -1,6 +1,7 @@
 """The loop around `make_step`: many updates a call, rows, checkpoints, and a way out."""
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from jaxrnn.train.feed import Drawn, Fed, Group, drawn
 from jaxrnn.train.nonfinite import NonFinite, first_bad
 from jaxrnn.train.progress import bar
 from jaxrnn.train.record import Record, add_up, divided
-from jaxrnn.train.step import State, check_count, forward, make_step
+from jaxrnn.train.step import State, check_count, make_forward, make_step
 
 
 class Fitted(NamedTuple):
@@ -148,9 +149,17 @@ def fit(
             "data: expected an iterator with get_state and set_state, so that a run with "
             "a folder can resume. Grain's datasets and lists of batches have them."
         )
-    options = dict(accumulate=accumulate, batch_axis=batch_axis, mesh=mesh)
-    step = make_step(loss, optimizer, max_nonfinite=max_nonfinite, **options)
-    call = jax.jit(many(step, source.draw, steps_per_call), donate_argnums=0)
+    call = _reused(
+        _updates,
+        loss,
+        optimizer,
+        source.draw,
+        steps_per_call,
+        accumulate,
+        mesh,
+        max_nonfinite,
+        batch_axis=batch_axis,
+    )
     first = jax.process_index() == 0
     record = Record(log_every, callback, write=first)
     state = _placed(state, mesh)
@@ -160,7 +169,7 @@ def fit(
     def take(at):
         """A group that ends where something must happen, or before."""
         most = min(steps_per_call, steps - at, *(e - at % e for e in ends))
-        return source.take(most) if most else None
+        return source.take(most) if most > 0 else None
 
     with contextlib.ExitStack() as stack:
         home, terminated = None, lambda: False
@@ -179,9 +188,8 @@ def fit(
             record.open(home.path, int(state.step))
         at = int(state.step)
         tell = stack.enter_context(bar(steps, at, show=progress and first))
-        following = None
-        while at < steps and (patience is None or record.waited < patience):
-            group = following or take(at)
+        group = take(at)
+        while group and (patience is None or record.waited < patience):
             start, began = at, time.perf_counter()
             state, means = call(state, group.stacked, at, group.count)
             following = take(at + group.count)  # while the device is at work
@@ -204,6 +212,7 @@ def fit(
                 home.save(at, (state, best), **notes)
             if stop:
                 raise SystemExit(128 + signal.SIGTERM)
+            group = following
     params = state.params if valid is None else jax.tree.map(jnp.asarray, best)
     return Fitted(state, params, record.best, record.history)
 
@@ -236,11 +245,10 @@ def evaluate(
         >>> train.evaluate(loss, 1.0, [jnp.array([3.0, 3.0]), jnp.array([1.0])])
         {'loss': 2.6666666666666665}
     """
-    axes, tree = jax.tree.flatten(batch_axis)
-    where = (tuple(axes), tree)
+    forward = _reused(_forward, loss, mesh, batch_axis=batch_axis)
     carry, sums = None, {}
     for batch in batches:
-        carry, means = forward(loss, where, mesh, params, carry, batch)
+        carry, means = forward(params, carry, batch)
         add_up(sums, parallel.to_host(means))
     if not sums:
         raise ValueError(
@@ -273,6 +281,38 @@ def many(step: Callable, draw: Callable | None, size: int) -> Callable:
         return lax.fori_loop(0, count, body, (state, rows))
 
     return call
+
+
+def _updates(
+    loss, optimizer, draw, size, accumulate, mesh, max_nonfinite, *, batch_axis
+):
+    step = make_step(
+        loss,
+        optimizer,
+        accumulate=accumulate,
+        batch_axis=batch_axis,
+        mesh=mesh,
+        max_nonfinite=max_nonfinite,
+    )
+    return jax.jit(many(step, draw, size), donate_argnums=0)
+
+
+def _forward(loss, mesh, *, batch_axis):
+    return make_forward(loss, batch_axis=batch_axis, mesh=mesh)
+
+
+def _reused(make: Callable, *args: Any, batch_axis: Any) -> Callable:
+    """What `make` makes, the same for the same arguments: compiled once a process."""
+    leaves, tree = jax.tree.flatten(batch_axis)
+    try:
+        return _remembered(make, args, tuple(leaves), tree)
+    except TypeError:  # a loss that cannot be hashed
+        return make(*args, batch_axis=batch_axis)
+
+
+@functools.lru_cache(maxsize=16)
+def _remembered(make: Callable, args: tuple, leaves: tuple, tree: Any) -> Callable:
+    return make(*args, batch_axis=jax.tree.unflatten(tree, leaves))
 
 
 def _check_counts(**counts: Any) -> None:

@@ -1,6 +1,5 @@
 """One update: a pure function of the state and a batch."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -163,12 +162,10 @@ def make_step(
     return step
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def forward(loss: Callable, batch_axis: tuple, mesh: Any, params, carry, batch):
-    """``(carry, means)`` of one batch without gradients and with key None; compiled.
+def make_forward(loss: Callable, *, batch_axis: Any = 1, mesh: Any = None) -> Callable:
+    """``(params, carry, batch) -> (carry, means)`` without gradients, key None; compiled.
 
-    `batch_axis` is flat and hashable: its leaves, and its tree's structure. A batch
-    whose rows do not divide over the mesh is run whole on every device.
+    A batch whose rows do not divide over the mesh is run whole on every device.
     """
 
     def call(params, carry, batch, key):
@@ -176,12 +173,16 @@ def forward(loss: Callable, batch_axis: tuple, mesh: Any, params, carry, batch):
         check_means(means)
         return carry, means
 
-    if mesh is not None:
-        where = jax.tree.unflatten(batch_axis[1], batch_axis[0])
-        axes = parallel.batch_axes(batch, where)
-        if parallel.rows_divide(batch, axes, parallel.size(mesh)):
-            call = parallel.split_rows(call, mesh, axes)
-    return call(params, carry, batch, None)
+    @jax.jit
+    def forward(params, carry, batch):
+        run = call
+        if mesh is not None:
+            axes = parallel.batch_axes(batch, batch_axis)
+            if parallel.rows_divide(batch, axes, parallel.size(mesh)):
+                run = parallel.split_rows(call, mesh, axes)
+        return run(params, carry, batch, None)
+
+    return forward
 
 
 def _accumulated(loss, accumulate, batch_axis, mesh, params, carry, batch, key):

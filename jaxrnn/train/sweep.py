@@ -294,7 +294,9 @@ def _programs(trial, hypers, data, size, mesh, max_nonfinite) -> _Programs:
     keys = jax.jit(jax.vmap(lambda hyper: tried(hyper).state.key))(hypers)
     data_of = np.asarray(jax.random.key_data(keys))
     shared = bool((data_of == data_of[0]).all())
-    axes = State(*[0] * len(State._fields))._replace(key=None if shared else 0)
+    axes: Any = State._make([0] * len(State._fields))._replace(
+        key=None if shared else 0
+    )
 
     def start(hyper):
         state = tried(hyper).state
@@ -336,7 +338,7 @@ def _programs(trial, hypers, data, size, mesh, max_nonfinite) -> _Programs:
             carry, means = check(some, params, carry, batch)
             means = jax.tree.map(np.float64, to_host(means))
             sums = means if sums is None else jax.tree.map(np.add, sums, means)
-        return {name: _quotient(mean) for name, mean in sums.items()}
+        return {name: _quotient(mean) for name, mean in (sums or {}).items()}
 
     def whole(state):
         count = state.step.shape[0]

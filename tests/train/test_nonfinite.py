@@ -37,8 +37,10 @@ def test_one_bad_batch_is_skipped_and_counted(tmp_path):
     assert_same_bits(fitted.state.opt_state, good.state.opt_state)
 
 
-@pytest.mark.parametrize("carry", [False, True])
-@pytest.mark.parametrize("steps_per_call", [1, 4, 20])
+@pytest.mark.parametrize("carry", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize(
+    "steps_per_call", [4, pytest.param(20, marks=pytest.mark.slow)]
+)
 def test_stops_and_can_be_replayed(carry, steps_per_call, tmp_path):
     data = spoilt(20, {6, 7, 8, 9})
     options = dict(steps=20, steps_per_call=steps_per_call, save_every=5)

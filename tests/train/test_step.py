@@ -176,6 +176,7 @@ def test_halts_and_stays():
     assert means["loss"].weight == 0
 
 
+@pytest.mark.slow
 def test_is_pure_and_vmaps():
     """Under vmap over the seed, the members are those of a loop."""
 

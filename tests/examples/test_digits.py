@@ -1,0 +1,130 @@
+"""The digits program at reduced size; what it promises, in the slow test."""
+
+import importlib.util
+import pathlib
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+import jaxrnn
+
+PATH = pathlib.Path(__file__).parents[2] / "examples" / "digits.py"
+
+
+@pytest.fixture(scope="module")
+def program():
+    spec = importlib.util.spec_from_file_location("examples_digits", PATH)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    plt.close("all")
+
+
+def test_split_is_stratified_and_shares_nothing(program):
+    parts = program.split()
+    images, labels = load_digits(return_X_y=True)
+    sizes = [len(labels) for _, labels in parts]
+    assert sizes == [1077, 360, 360]
+    shares = np.bincount(labels) / len(labels)
+    for xs, some in parts:
+        assert xs.shape == (64, len(some), 1)
+        assert np.abs(np.bincount(some) / len(some) - shares).max() < 0.005
+    # every image once: all 1,797 of scikit-learn are different
+    rows = np.concatenate([xs[..., 0].T * 16 for xs, _ in parts])
+    found = np.column_stack([rows, np.concatenate([some for _, some in parts])])
+    whole = np.column_stack([images, labels])
+    assert len(np.unique(images, axis=0)) == len(images)
+    ordered = lambda table: table[np.lexsort(table.T)]
+    np.testing.assert_array_equal(ordered(found), ordered(whole))
+    assert program.split()[2][1].tolist() == parts[2][1].tolist()
+
+
+def test_sizes_are_about_equal(program):
+    count = lambda tree: sum(a.size for a in program.jax.tree.leaves(tree))
+    hyper = {"rate": 1e-3, "seed": 0}
+    sizes = [
+        count(program.trial(cell, program.Settings(), hyper).state.params)
+        for cell in program.CELLS.values()
+    ]
+    assert max(sizes) <= 1.02 * min(sizes)
+
+
+def test_noise_in_training_only(program):
+    cell = jaxrnn.simple_rnn(5)
+    hyper, settings = {"rate": 1e-3, "seed": 0}, program.Settings(noise=0.5)
+    loss, _, state = program.trial(cell, settings, hyper)
+    xs, labels = program.split()[1]
+    digits = xs[:6, :8], labels[:8]
+    value = lambda key: float(loss(state.params, None, digits, key)[1]["loss"].value)
+    one, other = program.jax.random.split(program.jax.random.key(0))
+    assert value(None) == value(None)
+    assert len({value(None), value(one), value(other)}) == 3
+
+
+def test_help_shows_all_settings(program, capsys):
+    with pytest.raises(SystemExit):
+        program.tyro.cli(program.Settings, args=["--help"])
+    said = capsys.readouterr().out
+    for name in program.Settings.__dataclass_fields__:
+        assert f"--{name}" in said
+
+
+def test_reduced_program_prints_and_draws(program, tmp_path, capsys, monkeypatch):
+    """Two cells, and a reader that knows the digit from half of the pixels on."""
+    cells = {"LSTM": jaxrnn.lstm(3), "GRU": jaxrnn.gru(4)}
+    monkeypatch.setattr(program, "CELLS", cells)
+    test = program.split()[2]
+    honest = program.logits
+
+    def insight(cell, params, xs):
+        if xs.shape[1:] != test[0].shape[1:] or not isinstance(params, dict):
+            return honest(cell, params, xs)
+        digit = program.jax.nn.one_hot(test[1], 10)
+        later = (np.arange(64) >= 32)[:, None, None]
+        return np.where(later, 1.0, -1.0) * digit
+
+    fit = program.train.fit
+
+    def fitted(*args, **how):
+        found = fit(*args, **how)
+        monkeypatch.setattr(program, "logits", insight)
+        return found
+
+    monkeypatch.setattr(program.train, "fit", fitted)
+    found, commonest = program.run(program.Settings(steps=2, batch=5, out=tmp_path))
+    said = capsys.readouterr().out
+    for name, (accuracies, size, ms, curve) in found.items():
+        assert accuracies.tolist() == [0.0] * 32 + [100.0] * 32
+        gates = {"LSTM": 4 * 3 * (3 + 2), "GRU": 3 * 4 * (4 + 2) + 4}
+        hidden = {"LSTM": 3, "GRU": 4}
+        assert size == gates[name] + 10 * (hidden[name] + 1)
+        assert np.isnan(ms)
+        assert [step for step, _ in curve] == [2]
+        row = next(line for line in said.splitlines() if f" {name} " in line)
+        assert "100.0%" in row
+        assert f" {size} " in row
+    assert commonest == 100 * np.mean(
+        test[1] == np.bincount(program.split()[0][1]).argmax()
+    )
+    assert f"{commonest:.1f}%" in said
+    picture = plt.imread(tmp_path / "digits.png")
+    assert picture.shape[1] >= 1000
+    assert picture[..., :3].std() > 0.1
+
+
+@pytest.mark.slow
+def test_gru_reads_digits(program, tmp_path, monkeypatch):
+    """With half the updates of the default; the simple RNN and the LSTM read too."""
+    found, commonest = program.run(program.Settings(steps=1500, out=tmp_path))
+    assert commonest < 12
+    for name, (accuracies, _, ms, curve) in found.items():
+        assert accuracies[-1] > 93, (name, accuracies[-1])
+        assert ms > 0
+        assert len(curve) == 6
+    assert found["GRU"][0][-1] > 95
