@@ -6,10 +6,16 @@ PYTEST := $(BIN)/python -m pytest -n 2
 # The torch to test against; any recent build will do.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test slow peers lint types bench clean
+.PHONY: demo examples test slow lint types bench clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/agreement.py --school both
+
+examples: $(VENV)/.examples
+	$(BIN)/python examples/digits.py
+	$(BIN)/python examples/forecast.py
+	$(BIN)/python examples/sweep.py
+	$(BIN)/python examples/char_lm.py
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
@@ -25,8 +31,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/pyright
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev $(VENV)/.peers
 	$(BIN)/python benchmarks/flax_ratio.py
+	$(BIN)/python benchmarks/population.py
 
 # One stamp for each set of packages, made again when pyproject.toml changes.
 $(VENV)/.venv:
@@ -34,7 +41,7 @@ $(VENV)/.venv:
 	touch $@
 
 $(VENV)/.examples: pyproject.toml $(VENV)/.venv
-	$(BIN)/pip install --quiet --editable ".[plot]" rich tyro
+	$(BIN)/pip install --quiet --editable ".[examples]"
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.venv

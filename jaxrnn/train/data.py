@@ -181,7 +181,8 @@ def buckets(
 
     Each bucket has one width W and so one compiled program. Where a bucket's sequences
     fill no whole batch, rows of length 0 do: with lengths given to `unroll` and losses
-    weighted by token (`mean`), they count for nothing.
+    weighted by token (`mean`), they count for nothing. An update on such a batch is one
+    like others, though, on a mean over fewer: choose `widths` that many sequences share.
 
     Args:
         sequences: N arrays [T, ...], or N like trees of such.

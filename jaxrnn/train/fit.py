@@ -73,8 +73,8 @@ def fit(
         state: from `init`.
         data: ``(key) -> batch``, drawn on the device inside the compiled loop, each update
             from a key of its own; or an iterable of batches, such as `arrays`, `streams`
-            and `buckets` make, begun anew when it ends. To resume, its iterator needs
-            ``get_state`` and ``set_state``, as grain's have; a list is fine too.
+            and `buckets` make, begun anew, as it was, when it ends. To resume, its
+            iterator needs ``get_state`` and ``set_state``, as grain's have; a list is fine.
         steps: updates in all, resumed ones included.
         steps_per_call: updates in one compiled call, as many as have batches of one shape.
             That many batches lie in memory at a time.
