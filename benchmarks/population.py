@@ -1,6 +1,6 @@
 """A population of LSTMs under `train.sweep`, against as many trained one after the other.
 
-    python benchmarks/population.py [--members 64] [--hidden 32] [--rounds 10] [--out FILE]
+    python benchmarks/population.py [--members 64] [--slice 8] [--hidden 32] [--out FILE]
 
 Every contestant makes the same updates of the same members: Adam with a learning rate of
 its own for each, on the same batches, the loss a squared error at every step. Members one
@@ -78,7 +78,7 @@ def torch_train(members, batches):
     return first
 
 
-def contestants(members, hidden, updates, devices):
+def contestants(members, some, hidden, updates, devices):
     """name -> a function that trains all members and returns their first losses."""
     random = np.random.default_rng(0)
     draw = lambda width: random.normal(size=(updates, T, B, width)).astype(np.float32)
@@ -88,13 +88,20 @@ def contestants(members, hidden, updates, devices):
     hypers = {"rate": rates.astype(np.float32), "seed": np.arange(members)}
     trial = ours(hidden)
 
-    def population(mesh):
+    def population(mesh, size):
+        parts = [
+            {name: values[n : n + size] for name, values in hypers.items()}
+            for n in range(0, members, size)
+        ]
         programs = _programs(trial, hypers, (), updates, mesh, 5)
 
         def run():
-            state = programs.start(hypers)
-            _, means = programs.call(hypers, state, stacked, 0, updates)
-            return np.asarray(means["loss"].total / means["loss"].weight)[0]
+            found = []
+            for part in parts:
+                state = programs.start(part)
+                _, means = programs.call(part, state, stacked, 0, updates)
+                found.append(means["loss"].total / means["loss"].weight)
+            return np.concatenate(found, axis=1)[0]
 
         return run
 
@@ -118,15 +125,18 @@ def contestants(members, hidden, updates, devices):
     def in_torch():
         return np.array(torch_train(torch_members(hidden, hypers, trial), batches))
 
-    runs = {"sweep": population(None), "one by one": sequential, "torch": in_torch}
-    if devices > 1:
-        runs[f"sweep on {devices} devices"] = population(train.data_mesh(devices))
+    runs = {"one by one": sequential, "torch": in_torch}
+    for mesh in (None, train.data_mesh(devices)):
+        where = "" if mesh is None else f" on {devices} devices"
+        runs[f"all at once{where}"] = population(mesh, members)
+        runs[f"{some} at a time{where}"] = population(mesh, some)
     return runs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--members", type=int, default=64)
+    parser.add_argument("--slice", type=int, default=8, help="divides the members")
     parser.add_argument("--hidden", type=int, nargs="+", default=[32])
     parser.add_argument("--updates", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=10)
@@ -147,7 +157,9 @@ def main() -> None:
         "cases": [],
     }
     for hidden in options.hidden:
-        runs = contestants(options.members, hidden, options.updates, options.devices)
+        runs = contestants(
+            options.members, options.slice, hidden, options.updates, options.devices
+        )
         want = runs["one by one"]()
         for name, run in runs.items():
             np.testing.assert_allclose(run(), want, rtol=1e-4, err_msg=name)
@@ -163,10 +175,12 @@ def main() -> None:
         each = 1e3 / options.members / options.updates
         low = {name: min(times) for name, times in samples.items()}
         mid = {name: statistics.median(times) for name, times in samples.items()}
-        print(f"H={hidden}: ms an update of a member, and times the sweep's (median)")
+        print(
+            f"H={hidden}: ms an update of a member, and torch's time over it (median)"
+        )
         for name in runs:
-            ratio = f"{low[name] / low['sweep']:.2f} ({mid[name] / mid['sweep']:.2f})"
-            print(f"  {name:20}{each * low[name]:8.3f}  {ratio}")
+            ratio = f"{low['torch'] / low[name]:.2f} ({mid['torch'] / mid[name]:.2f})"
+            print(f"  {name:28}{each * low[name]:8.3f}  {ratio}")
     out = pathlib.Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=1))
