@@ -37,7 +37,7 @@ class Settings:
     hidden: int = 32
     features: int = 16  # width of the embedding
     tests: int = 1000  # sentences to be judged by
-    members: int = 10  # trained at a time: on a CPU, some are faster than all
+    at_a_time: int = 10  # trained together: on a CPU, some are faster than all
     devices: int = os.cpu_count() or 1  # parts of a CPU, which share the members
     out: Path = Path("out/sweep")
 
@@ -80,7 +80,7 @@ def run(s):
         partial(draw, batch=s.batch),
         steps=s.steps,
         valid=[draw(jax.random.key(1), batch=s.tests)],
-        members=s.members,
+        at_a_time=s.at_a_time,
         mesh=train.data_mesh(),
     )
     shape = len(s.biases), len(s.rates), s.seeds

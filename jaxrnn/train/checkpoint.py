@@ -45,7 +45,7 @@ class Folder:
     """The folder of one run, locked; to be closed.
 
     In a run of several processes each has one, and all call `save` and `restore`
-    together: the first process writes, and what befalls it all learn.
+    together. Only the first process reads and writes; where it fails, all raise.
 
     Args:
         path: made if it does not exist.
@@ -61,11 +61,10 @@ class Folder:
         self.checkpoints = self.path / "checkpoints"
         self._saving = self.checkpoints / "saving"
         self._keep = keep
-        self._first = jax.process_index() == 0
         self._lock = None
         need("orbax.checkpoint")
-        with self._together(f"cannot use {self.path} as a run's folder"):
-            if self._first:
+        with parallel.together(), self._explained("cannot use {} as a run's folder"):
+            if first():
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
                 self._lock = _locked(self.path / "lock")
                 shutil.rmtree(self._saving, ignore_errors=True)
@@ -93,21 +92,19 @@ class Folder:
         Raises:
             OSError: if it could not be written; earlier checkpoints are as they were.
         """
-        values = _named(tree)
-        hashed = _hash(values, notes)
-        final, staged = self.checkpoints / str(step), self._saving / str(step)
-        names = f"cannot save the checkpoint of step {step} in {self.path}"
-        with self._together(names, self._remedy):
-            if self._first:
+        values = _named(tree)  # by all processes, as each may hold a part
+        what = f"cannot save the checkpoint of step {step} in {{}}"
+        with parallel.together(), self._explained(what):
+            if first():
+                final = self.checkpoints / str(step)
+                staged = self._saving / str(step)
                 self._saving.mkdir(exist_ok=True)
-            parallel.agree(False)  # nobody writes before the folder is there
-            _write(staged, step, values, notes, hashed)
-            if self._first:
+                _write(staged, step, values, notes)
                 if final.exists():
                     _set_aside(final)
                 os.replace(staged, final)
                 _sync(self.checkpoints)
-                self._prune()
+                self._prune(step)
                 self._saving.rmdir()
 
     def restore(self, like: Any) -> Saved | None:
@@ -122,105 +119,128 @@ class Folder:
         Raises:
             ValueError: if there are checkpoints and none can be used.
         """
-        steps = self.steps()[::-1]
-        reasons = []
+        wanted, found = _named(like), None
+        with parallel.together():
+            if first():
+                found = self._newest(wanted)
+        about = {} if found is None else {"step": found[0], "notes": found[2]}
+        about = json.loads(parallel.from_first_text(json.dumps(about)))
+        if not about:
+            return None
+        values = parallel.from_first(wanted if found is None else found[1])
+        return Saved(about["step"], _shaped(values, like), about["notes"])
+
+    def _newest(self, wanted: dict) -> tuple[int, dict, dict] | None:
+        steps, reasons = self.steps()[::-1], []
         for step in steps:
             path = self.checkpoints / str(step)
             try:
-                saved = _read(path, step, like)
+                values, notes = _read(path, step, wanted)
             except Exception as error:  # whatever a damaged file makes of a reader
                 reasons.append(f"{path}: {_brief(error)}")
                 continue
-            for reason in reasons:
+            for newer, reason in zip(steps, reasons, strict=False):
                 warnings.warn(
                     f"A checkpoint cannot be used, going on from step {step}: {reason}",
                     RuntimeWarning,
-                    stacklevel=2,
+                    stacklevel=4,
                 )
-            with self._together(f"cannot set aside a checkpoint in {self.path}"):
-                for newer in steps[: len(reasons)]:
-                    if self._first:
-                        _set_aside(self.checkpoints / str(newer))
-            return saved
+                with self._explained("cannot set aside a checkpoint in {}"):
+                    _set_aside(self.checkpoints / str(newer))
+            return step, values, notes
         if reasons:
             raise ValueError(
                 f"folder: none of the checkpoints in {self.checkpoints} can be used. Start "
                 "in another folder, or mend this one. " + " | ".join(reasons)
             )
-        with self._together(f"cannot use {self.path} as a run's folder"):
-            metrics = self.path / "metrics.jsonl"
-            if self._first and metrics.exists() and metrics.stat().st_size:
-                raise FileExistsError(
-                    "it holds a metrics.jsonl and no checkpoint, so a run would write over "
-                    "what is not its own; choose another folder"
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            rows = self.path / name
+            if rows.exists() and rows.stat().st_size:
+                raise ValueError(
+                    f"folder: {self.path} holds a {name} and no checkpoint, so a run would "
+                    "write over what is not its own. Choose another folder."
                 )
         return None
 
-    def _prune(self) -> None:
+    def _prune(self, newest: int) -> None:
         """Deletes all but the newest checkpoints; only ones that this package wrote."""
-        for step in self.steps()[: -self._keep]:
-            path = self.checkpoints / str(step)
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                if _about(path)["format"] == FORMAT:
-                    doomed = self._saving / path.name  # half deleted is not half a one
-                    os.replace(path, doomed)
-                    shutil.rmtree(doomed)
-
-    @property
-    def _remedy(self) -> str:
-        steps = self.steps()
-        last = f"The last good one is of step {steps[-1]}" if steps else "There is none"
-        return f"{last}. Make room or a place to write, and run again."
+        ours = []
+        for step in self.steps():
+            with contextlib.suppress(ValueError):
+                _about(self.checkpoints / str(step), step)
+                ours += [step] if step <= newest else []
+        for step in ours[: -self._keep]:
+            with contextlib.suppress(OSError):
+                doomed = self._saving / str(step)  # half deleted is not half a one
+                os.replace(self.checkpoints / str(step), doomed)
+                shutil.rmtree(doomed)
 
     @contextlib.contextmanager
-    def _together(self, what: str, remedy: str | None = None) -> Iterator[None]:
-        """Runs a block; if it fails in any process, all raise an OSError."""
-        failure = None
+    def _explained(self, what: str) -> Iterator[None]:
+        """Any failure as an OSError that says what could not be done, and what now."""
         try:
             yield
         except Exception as error:
-            failure = error
-        if not parallel.agree(failure is not None):
-            return
-        with contextlib.suppress(OSError):
-            if self._first:
-                shutil.rmtree(self._saving, ignore_errors=True)
-        if failure is None:
-            self.close()
-            raise OSError(f"{what}: another process failed.")
-        kind = BlockingIOError if isinstance(failure, BlockingIOError) else OSError
-        remedy = "" if remedy is None else f" {remedy}"
-        raise kind(f"{what}: {_brief(failure)}.{remedy}") from failure
+            shutil.rmtree(self._saving, ignore_errors=True)
+            kind = BlockingIOError if isinstance(error, BlockingIOError) else OSError
+            steps = self.steps() if self.checkpoints.is_dir() else []
+            last = f" The last good one is of step {steps[-1]}." if steps else ""
+            raise kind(
+                f"{what.format(self.path)}: {_brief(error)}.{last} Make room or a place to "
+                "write, and run again."
+            ) from error
 
 
-def write_tree(path: Path, tree: Any, **notes: Any) -> None:
+def first() -> bool:
+    """Whether this is the run's first process, which reads and writes for all."""
+    return jax.process_index() == 0
+
+
+def write_tree(path: Path, tree: Any) -> None:
     """One Orbax checkpoint of `tree` at `path`, which must not exist."""
     values = _named(tree)
-    _write(path, 0, values, notes, _hash(values, notes))
+    with parallel.together():
+        if first():
+            _write(path, 0, values, {})
 
 
-def read_tree(path: str | os.PathLike, like: Any) -> Saved:
+def read_tree(path: str | os.PathLike, like: Any) -> Any:
     """What `write_tree` wrote, in the structure of `like`.
 
     Raises:
         ValueError: if it is damaged, or holds something else than `like`.
     """
-    return _read(Path(path).absolute(), 0, like)
+    values, _ = _read(Path(path).absolute(), 0, _named(like))
+    return _shaped(values, like)
 
 
-def _write(path: Path, step: int, values: dict, notes: dict, hashed: str) -> None:
-    about = {"format": FORMAT, "step": step, "hash": hashed, "notes": notes}
+def _alone() -> Any:
+    """Orbax for this process only, waiting for no other."""
+    ocp = need("orbax.checkpoint").v1
+    here = jax.process_index()
+    return ocp.Context(
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=here, active_processes={here}, barrier_sync_key_prefix="jaxrnn"
+        )
+        if jax.process_count() > 1
+        else None
+    )
+
+
+def _write(path: Path, step: int, values: dict, notes: dict) -> None:
+    notes = json.loads(json.dumps(notes))  # as they will be read
+    about = {"format": FORMAT, "step": step, "hash": _hash(values, notes)}
     values = {name: value for name, value in values.items() if value.size}
-    need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
+    with _alone():
+        about = about | {"notes": notes}
+        need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
 
 
-def _read(path: Path, step: int, like: Any) -> Saved:
-    about = _about(path)
-    if about["format"] != FORMAT or about["step"] != step:
-        raise ValueError("it is not one of ours, or was copied to another step")
-    values = need("orbax.checkpoint").v1.load(path)
+def _read(path: Path, step: int, wanted: dict) -> tuple[dict, dict]:
+    about = _about(path, step)
+    with _alone():
+        values = need("orbax.checkpoint").v1.load(path)
     values = {name: np.asarray(value) for name, value in values.items()}
-    wanted = _named(like)
     values |= {name: value for name, value in wanted.items() if not value.size}
     for name in {**wanted, **values}:
         if name not in values or name not in wanted:
@@ -235,17 +255,24 @@ def _read(path: Path, step: int, like: Any) -> Saved:
     values = {name: values[name] for name in wanted}
     if _hash(values, about["notes"]) != about["hash"]:
         raise ValueError("it is damaged: its values are not those that were saved")
+    return values, about["notes"]
+
+
+def _shaped(values: dict, like: Any) -> Any:
     tree = jax.tree.unflatten(jax.tree.structure(like), values.values())
-    return Saved(step, parallel.with_keys(tree, like), about["notes"])
+    return parallel.with_keys(tree, like)
 
 
-def _about(path: Path) -> dict:
+def _about(path: Path, step: int) -> dict:
     try:
-        about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
+        with _alone():
+            about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
     except Exception as error:
         raise ValueError(f"it is no complete checkpoint ({error})") from error
-    if not isinstance(about, dict) or "format" not in about:
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError("it is another program's checkpoint")
+    if about["step"] != step:
+        raise ValueError(f"it is the checkpoint of step {about['step']}, copied")
     return about
 
 

@@ -6,6 +6,7 @@ its iterator reads ahead in threads and knows its position, which a checkpoint k
 be memory-mapped: a batch reads only its own part.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -65,10 +66,13 @@ def arrays(
             f"batch: expected at most {rows}, the rows there are, got {batch}."
         )
 
+    @functools.lru_cache(maxsize=2)
+    def order(epoch: int) -> Any:
+        return np.random.default_rng((seed or 0, epoch)).permutation(rows)
+
     def at(epoch: int, n: int) -> Any:
-        chosen = slice(n * batch, (n + 1) * batch)
-        if seed is not None:
-            chosen = np.random.default_rng((seed, epoch)).permutation(rows)[chosen]
+        chosen: Any = slice(n * batch, (n + 1) * batch)
+        chosen = chosen if seed is None else order(epoch)[chosen]
         cut = lambda a, axis: np.asarray(a[(slice(None),) * axis + (chosen,)])
         return jax.tree.map(cut, tree, axes)
 
@@ -128,6 +132,7 @@ def streams(
     """
     check_count("batch", batch)
     check_count("length", length)
+    tokens = tokens if hasattr(tokens, "dtype") else np.asarray(tokens)
     if np.ndim(tokens) != 1 or not np.issubdtype(tokens.dtype, np.integer):
         kind = getattr(tokens, "dtype", type(tokens).__name__)
         raise ValueError(
@@ -160,7 +165,8 @@ class Bucket(NamedTuple):
     Fields:
         xs: a tree of [W, B, ...], zero beyond each row's length.
         lengths: int32 [B]; 0 for a row that is only there to fill the batch.
-        labels: a tree of [B, ...], or None.
+        labels: a tree of [B, ...], zero for such rows, or None. A loss a sequence counts
+            where ``lengths > 0``.
     """
 
     xs: Any
@@ -230,13 +236,17 @@ def buckets(
     members = [np.flatnonzero(bucket == i) for i in range(len(width_of))]
     count = sum(-(-len(rows) // batch) for rows in members)
 
-    def at(epoch: int, n: int) -> Bucket:
-        order = np.random.default_rng((seed, epoch)) if seed is not None else None
-        plan = []
+    @functools.lru_cache(maxsize=2)
+    def plan(epoch: int) -> list:
+        draws = np.random.default_rng((seed or 0, epoch))
+        made = []
         for width, rows in zip(width_of, members, strict=True):
-            rows = rows if order is None else order.permutation(rows)
-            plan += [(width, rows[i : i + batch]) for i in range(0, len(rows), batch)]
-        width, rows = plan[n if order is None else order.permutation(count)[n]]
+            rows = rows if seed is None else draws.permutation(rows)
+            made += [(width, rows[i : i + batch]) for i in range(0, len(rows), batch)]
+        return made if seed is None else [made[i] for i in draws.permutation(count)]
+
+    def at(epoch: int, n: int) -> Bucket:
+        width, rows = plan(epoch)[n]
 
         def padded(*parts):
             xs = np.zeros((width, batch, *parts[0].shape[1:]), parts[0].dtype)

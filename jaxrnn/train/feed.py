@@ -1,6 +1,8 @@
 """What feeds `fit`: groups of batches of one shape, each with the position after it."""
 
+import base64
 import copy
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxrnn.train import parallel
+from jaxrnn.train.extra import need
 from jaxrnn.train.step import State
 
 # The key that data are drawn from is folded from the run's with this, which no step is.
@@ -44,14 +47,18 @@ class Drawn:
         self.draw = draw
 
     def seek(self, position: Any) -> None:
-        pass
+        if position is not None:
+            raise ValueError(
+                "data: the folder's run was given batches. Give the same, or use another "
+                "folder for data that are drawn."
+            )
 
     def take(self, most: int) -> Group:
         return Group(most, None, [], None)
 
     def batch(self, group: Group, number: int, state: State) -> Any:
         """Batch `number` of `group`, which is the one that `state` would read."""
-        return jax.jit(drawn, static_argnums=0)(self.draw, state.key, state.step)
+        return jax.jit(lambda *at: drawn(self.draw, *at))(state.key, state.step)
 
 
 class Fed:
@@ -63,9 +70,11 @@ class Fed:
         if isinstance(data, Sequence):
             data = _Counted(data)
         self.data, self.size, self.batch_axis, self.mesh = data, size, batch_axis, mesh
-        self.iterator, self.round = self._begin(), 0
+        self.iterator = begun(data)
         self.seekable = hasattr(self.iterator, "set_state")
-        self.ahead = None  # a batch of another shape, and the position after it
+        self.ahead = (
+            deque()
+        )  # batches that were looked at, and the positions after them
         self.position = self._where()
 
     def seek(self, position: Any) -> None:
@@ -75,35 +84,44 @@ class Fed:
                 "data: the folder's run drew its data on the device, from a function of a "
                 "key. Give the same, or use another folder."
             )
-        self.round = position["round"]
-        self.iterator.set_state(position["state"])
-        self.ahead, self.position = None, position
+        state = position["state"]
+        state = base64.b64decode(state) if position["bytes"] else state
+        self.iterator.set_state(state)
+        self.ahead.clear()
+        self.position = position
 
     def take(self, most: int) -> Group:
         """Up to `most` batches of one shape."""
-        batches = []
-        while len(batches) < most:
-            batch, position = self.ahead or self._next()
-            self.ahead = None
-            if batches and _kind(batch) != _kind(batches[0]):
-                self.ahead = batch, position
+        found = [self._next()]
+        while len(found) < most:
+            new = self._next()
+            if _kind(new[0]) != _kind(found[0][0]):
+                self.ahead.appendleft(new)
+                if 4 * len(found) < self.size:  # a loop of its own costs less than room
+                    self.ahead.extendleft(reversed(found[1:]))
+                    del found[1:]
+                    return self._group(found, 1)
                 break
-            batches.append(batch)
-            self.position = position
-        return Group(len(batches), self._stack(batches), batches, self.position)
+            found.append(new)
+        return self._group(found, self.size)
 
     def batch(self, group: Group, number: int, state: State) -> Any:
         return group.batches[number]
 
-    def _begin(self) -> Any:
-        return iter(self.data)
+    def _group(self, found: list, size: int) -> Group:
+        batches = [batch for batch, _ in found]
+        self.position = found[-1][1]
+        return Group(len(batches), self._stack(batches, size), batches, self.position)
 
     def _next(self) -> tuple[Any, Any]:
+        if self.ahead:
+            return self.ahead.popleft()
         for _ in range(2):
             try:
-                return next(self.iterator), self._where()
+                # A copy, for an iterator may fill the same arrays again.
+                return jax.tree.map(np.array, next(self.iterator)), self._where()
             except StopIteration:
-                self.iterator, self.round = self._begin(), self.round + 1
+                self.iterator = begun(self.data)
         raise ValueError(
             "data: expected batches for all steps, but they ended and cannot be begun "
             "anew. Give a list, a grain dataset, or something whose iter() starts over."
@@ -112,13 +130,15 @@ class Fed:
     def _where(self) -> Any:
         if not self.seekable:
             return None
-        return {"round": self.round, "state": copy.deepcopy(self.iterator.get_state())}
+        state = self.iterator.get_state()
+        encoded = isinstance(state, bytes)
+        state = base64.b64encode(state).decode() if encoded else copy.deepcopy(state)
+        return {"state": state, "bytes": encoded}
 
-    def _stack(self, batches: list) -> Any:
+    def _stack(self, batches: list, size: int) -> Any:
         def one(*leaves):
-            leaf = np.asarray(leaves[0])
-            dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
-            out = np.zeros((self.size, *leaf.shape), dtype)  # of one size: one program
+            dtype = jax.dtypes.canonicalize_dtype(leaves[0].dtype)
+            out = np.zeros((size, *leaves[0].shape), dtype)  # of one size: one program
             for i, leaf in enumerate(leaves):
                 out[i] = leaf
             return out
@@ -130,6 +150,14 @@ class Fed:
         axes = parallel.batch_axes(batches[0], self.batch_axis, parts)
         (name,) = self.mesh.axis_names
         return parallel.place(stacked, self.mesh, parallel.specs(axes, name, ahead=1))
+
+
+def begun(data: Any) -> Any:
+    """A new iterator; of a grain dataset one that reads a few batches ahead."""
+    if hasattr(data, "to_iter_dataset"):
+        ahead = need("grain").ReadOptions(num_threads=2, prefetch_buffer_size=8)
+        data = data.to_iter_dataset(ahead)
+    return iter(data)
 
 
 class _Counted:

@@ -16,12 +16,18 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from jaxrnn.train import parallel
-from jaxrnn.train.checkpoint import Folder, write_tree
-from jaxrnn.train.feed import Drawn, Fed, Group, drawn
+from jaxrnn.train.checkpoint import Folder, first, write_tree
+from jaxrnn.train.feed import Drawn, Fed, Group, begun, drawn
 from jaxrnn.train.nonfinite import NonFinite, first_bad
 from jaxrnn.train.progress import bar
 from jaxrnn.train.record import Record, add_up, divided
-from jaxrnn.train.step import State, check_count, make_forward, make_step
+from jaxrnn.train.step import (
+    State,
+    check_count,
+    make_forward,
+    make_gradient,
+    make_step,
+)
 
 
 class Fitted(NamedTuple):
@@ -77,7 +83,9 @@ def fit(
             iterator needs ``get_state`` and ``set_state``, as grain's have; a list is fine.
         steps: updates in all, resumed ones included.
         steps_per_call: updates in one compiled call, as many as have batches of one shape.
-            That many batches lie in memory at a time.
+            About twice that many batches lie in memory at a time. A call compiles once in
+            a process for one loss, optimizer and data function: as under `jax.jit`, what
+            these read from outside is read then.
         log_every: updates in a row of the history; None: as `steps_per_call`. A row is the
             mean over all of them, weighted as the loss says.
         valid: batches to validate on, gone through anew each time; the carry starts as
@@ -149,6 +157,9 @@ def fit(
             "data: expected an iterator with get_state and set_state, so that a run with "
             "a folder can resume. Grain's datasets and lists of batches have them."
         )
+    gradient = make_gradient(
+        loss, accumulate=accumulate, batch_axis=batch_axis, mesh=mesh
+    )
     call = _reused(
         _updates,
         loss,
@@ -160,10 +171,9 @@ def fit(
         max_nonfinite,
         batch_axis=batch_axis,
     )
-    first = jax.process_index() == 0
-    record = Record(log_every, callback, write=first)
+    record = Record(log_every, callback, write=first())
     state = _placed(state, mesh)
-    best = None if valid is None else jax.tree.map(jnp.copy, state.params)
+    best = jax.tree.map(jnp.copy, state.params)
     ends = [save_every] * (folder is not None) + [valid_every] * (valid is not None)
 
     def take(at):
@@ -187,32 +197,49 @@ def fit(
             stack.callback(record.close)
             record.open(home.path, int(state.step))
         at = int(state.step)
-        tell = stack.enter_context(bar(steps, at, show=progress and first))
-        group = take(at)
-        while group and (patience is None or record.waited < patience):
+        if int(state.in_a_row) >= max_nonfinite:
+            raise ValueError(
+                f"state: {int(state.in_a_row)} updates in a row were skipped already, and "
+                f"max_nonfinite is {max_nonfinite}. state._replace(in_a_row=0) goes on."
+            )
+        tell = stack.enter_context(bar(steps, at, show=progress and first()))
+        ended = at >= steps or (patience is not None and record.waited >= patience)
+        group = None if ended else take(at)
+        while group:
             start, began = at, time.perf_counter()
             state, means = call(state, group.stacked, at, group.count)
-            following = take(at + group.count)  # while the device is at work
+            # The next batches are fetched while the device is at work.
+            following, failed = _attempt(take, at + group.count)
             means, halted = parallel.to_host((means, state.in_a_row >= max_nonfinite))
             at = int(state.step)
-            tell(at, **record.add(start, at, means, time.perf_counter() - began))
+            with parallel.together():
+                tell(at, **record.add(start, at, means, time.perf_counter() - began))
+                if at == steps:
+                    record.flush(at)
             if halted:
-                raise _not_finite(loss, state, source, group, start, home)
-            if at == steps:
-                record.flush(at)
+                raise _not_finite(gradient, state, source, group, start, home)
             if valid is not None and (at % valid_every == 0 or at == steps):
                 found = evaluate(
                     loss, state.params, valid, batch_axis=batch_axis, mesh=mesh
                 )
-                if record.validated(at, found):
+                with parallel.together():
+                    better = record.validated(at, found)
+                if better:
                     best = jax.tree.map(jnp.copy, state.params)
+                if patience is not None and record.waited >= patience:
+                    following = failed = None
+                    record.flush(at)
             stop = parallel.agree(terminated())
-            if home is not None and (stop or at % save_every == 0 or at == steps):
+            if home is not None and (stop or at % save_every == 0 or not following):
                 notes = dict(data=group.position, record=record.notes())
                 home.save(at, (state, best), **notes)
             if stop:
-                raise SystemExit(128 + signal.SIGTERM)
+                break
+            if failed is not None:
+                raise failed
             group = following
+        if parallel.agree(terminated()):
+            raise SystemExit(128 + signal.SIGTERM)
     params = state.params if valid is None else jax.tree.map(jnp.asarray, best)
     return Fitted(state, params, record.best, record.history)
 
@@ -247,7 +274,7 @@ def evaluate(
     """
     forward = _reused(_forward, loss, mesh, batch_axis=batch_axis)
     carry, sums = None, {}
-    for batch in batches:
+    for batch in begun(batches):
         carry, means = forward(params, carry, batch)
         add_up(sums, parallel.to_host(means))
     if not sums:
@@ -261,8 +288,8 @@ def many(step: Callable, draw: Callable | None, size: int) -> Callable:
     """``(state, batches, start, count) -> (state, means)``: updates in one loop.
 
     How many is no part of the program, so the bits of a run do not depend on where calls
-    end. `batches` and `means` are trees of [size, ...]; `batches` is None with `draw`.
-    `start` is the step of the state.
+    end. `batches` and `means` are trees of [room, ...]; with `draw`, `batches` is None and
+    the room is `size`. `start` is the step of the state.
     """
 
     def call(state, batches, start, count):
@@ -272,7 +299,8 @@ def many(step: Callable, draw: Callable | None, size: int) -> Callable:
             return step(state, jax.tree.map(lambda a: a[i], batches))
 
         _, like = jax.eval_shape(one, state, 0)
-        rows = jax.tree.map(lambda a: jnp.zeros((size, *a.shape), a.dtype), like)
+        room = size if batches is None else jax.tree.leaves(batches)[0].shape[0]
+        rows = jax.tree.map(lambda a: jnp.zeros((room, *a.shape), a.dtype), like)
 
         def body(i, loop):
             state, means = one(loop[0], i)
@@ -310,9 +338,17 @@ def _reused(make: Callable, *args: Any, batch_axis: Any) -> Callable:
         return make(*args, batch_axis=batch_axis)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def _remembered(make: Callable, args: tuple, leaves: tuple, tree: Any) -> Callable:
     return make(*args, batch_axis=jax.tree.unflatten(tree, leaves))
+
+
+def _attempt(f: Callable, *args: Any) -> tuple[Any, Exception | None]:
+    """``(result, None)``, or ``(None, error)`` for whoever needs the result."""
+    try:
+        return f(*args), None
+    except Exception as error:
+        return None, error
 
 
 def _check_counts(**counts: Any) -> None:
@@ -336,7 +372,7 @@ def _placed(state: State, mesh: jax.sharding.Mesh | None) -> State:
     return parallel.place(state._replace(carry=None), mesh, P())._replace(carry=spread)
 
 
-def _not_finite(loss, state, source, group: Group, start: int, home: Any) -> NonFinite:
+def _not_finite(gradient, state, source, group: Group, start, home) -> NonFinite:
     """The error for the update that `state` has just skipped."""
     number = int(state.step)
     state = parallel.with_keys(parallel.to_host(state), state)
@@ -349,8 +385,9 @@ def _not_finite(loss, state, source, group: Group, start: int, home: Any) -> Non
         path = home.path / f"nonfinite-{number}"
         while path.exists():
             path = path.with_name(path.name + ".again")
-        write_tree(path, (state, batch))
-    return NonFinite(number, first_bad(loss, state, batch), state, batch, path)
+        if _attempt(write_tree, path, (state, batch))[1] is not None:
+            path = None  # no room for it: the error holds them all the same
+    return NonFinite(number, first_bad(gradient, state, batch), state, batch, path)
 
 
 @contextlib.contextmanager
@@ -360,7 +397,12 @@ def _sigterm() -> Iterator[Callable]:
         yield lambda: False
         return
     came = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: came.set())
+
+    def note(*_):
+        came.set()
+        signal.signal(signal.SIGTERM, before)  # a second one ends what hangs
+
+    before = signal.signal(signal.SIGTERM, note)
     try:
         yield came.is_set
     finally:

@@ -36,8 +36,9 @@ def mean(values: jax.Array, where: jax.Array | None = None) -> Mean:
         where: bool, of the same shape: which of them count; None: all.
 
     Returns:
-        A `Mean`, in float32 or wider. What stands where `where` does not hold reaches
-        neither value nor gradient, NaN included.
+        A `Mean`, in float32 or wider. What `values` hold where `where` does not reaches
+        neither the mean nor the gradient, NaN included. (A function that makes a NaN from
+        a good input has a gradient of NaN there all the same: mask its input too.)
 
     Raises:
         ValueError: if the shapes differ (nothing is broadcast) or `where` is not bool.

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.train import parallel
 from jaxrnn.train.checkpoint import read_tree
-from jaxrnn.train.step import State, check_means
+from jaxrnn.train.step import State
 
 
 class NonFinite(ArithmeticError):
@@ -25,7 +26,8 @@ class NonFinite(ArithmeticError):
         leaf: the first value that is not finite, such as ``batch.xs`` or ``grads['wh']``.
         state: before that update.
         batch: of that update.
-        path: where both lie, for `load_bundle`; None without a folder.
+        path: where both lie, for `load_bundle`; None without a folder, or if it could not
+            be written.
     """
 
     def __init__(self, step: int, leaf: str, state: State, batch: Any, path: Any):
@@ -57,25 +59,18 @@ def load_bundle(path: str | os.PathLike, state: State, batch: Any) -> tuple[Stat
     Example:
         ``step(*train.load_bundle(error.path, state, batch))`` skips once more.
     """
-    return read_tree(path, (state, batch)).tree
+    return read_tree(path, (state, batch))
 
 
-def first_bad(loss: Callable, state: State, batch: Any) -> str:
+def first_bad(gradient: Callable, state: State, batch: Any) -> str:
     """The name of the first value that is not finite, in the order of the computation.
 
-    batch, params, carry, loss, grads; beyond them what the update makes of params,
-    optimizer state or carry.
+    batch, params, carry, loss, grads, new carry; beyond them what the update makes of
+    params or optimizer state. `gradient` is from `make_gradient`.
     """
-    key = jax.random.fold_in(state.key, state.step)
-
-    def objective(params):
-        carry, means = loss(params, state.carry, batch, key)
-        check_means(means)
-        return means["loss"].value, (carry, means)
-
-    (value, (carry, means)), grads = jax.jit(
-        jax.value_and_grad(objective, has_aux=True)
-    )(state.params)
+    carry, grads, means = jax.jit(gradient)(state, batch)
+    carry, grads, means = parallel.to_host((carry, grads, means))
+    value = np.asarray(means["loss"].total / np.float64(means["loss"].weight or np.nan))
     order = {
         "batch": batch,
         "params": state.params,
@@ -88,7 +83,8 @@ def first_bad(loss: Callable, state: State, batch: Any) -> str:
         return "loss, whose weight is 0: the batch holds nothing that counts"
     for name, tree in order.items():
         for path, leaf in jax.tree.leaves_with_path(tree):
+            leaf = np.asarray(leaf)
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
-                if not jnp.isfinite(leaf).all():
+                if not np.isfinite(leaf.astype(np.float64)).all():
                     return name + jax.tree_util.keystr(path)
     return "the updated params or optimizer state"

@@ -6,7 +6,8 @@ rows, and meets the others once, after the backward pass.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -191,6 +192,38 @@ def agree(flag: bool) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def from_first_text(text: str) -> str:
+    """The first process's `text`, in all."""
+    if jax.process_count() == 1:
+        return text
+    size = int(from_first(np.asarray(len(text.encode()))))
+    padded = np.zeros(size, np.uint8)
+    data = np.frombuffer(text.encode(), np.uint8)[:size]
+    padded[: len(data)] = data
+    return from_first(padded).tobytes().decode()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Work that some processes do alone: what fails in one is raised in all."""
+    failure = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    if agree(failure is not None):
+        raise failure or RuntimeError("another process of this run failed; see there.")
+
+
+def from_first(tree: Any) -> Any:
+    """The first process's `tree` of NumPy arrays, in all."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
 
 
 def rows_divide(batch: Any, axes: Any, parts: int) -> bool:

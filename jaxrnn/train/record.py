@@ -41,12 +41,13 @@ class Record:
         self.waited = 0  # validations since the best
         self._log_every, self._callback, self._write = log_every, callback, write
         self._sums: dict[str, list[float]] = {}
-        self._skipped = 0
+        self._skipped = self._bytes = 0
         self._metrics = self._timing = None
 
     def notes(self) -> dict:
         """All that a resumed run must know and cannot read from the rows."""
         return {
+            "bytes": 0 if self._metrics is None else self._metrics.size(),
             "best": self.best,
             "waited": self.waited,
             "sums": self._sums,
@@ -55,15 +56,17 @@ class Record:
 
     def restore(self, notes: dict) -> None:
         """Goes on from `notes`."""
+        self._bytes = notes["bytes"]
         self.best, self.waited = notes["best"], notes["waited"]
         self._sums, self._skipped = notes["sums"], notes["skipped"]
 
     def open(self, folder: Path, step: int) -> None:
-        """Writes to the folder's files, after the rows up to `step`."""
+        """Writes to the folder's files, behind what they held at `step`."""
         if self._write:
-            self._metrics = Rows(folder / "metrics.jsonl", step)
-            self._timing = Rows(folder / "timing.jsonl", step)
-            self.history = list(self._metrics.kept)
+            self._metrics = Rows(folder / "metrics.jsonl", self._bytes)
+            self.history = self._metrics.kept()
+            timing = folder / "timing.jsonl"
+            self._timing = Rows(timing, _bytes_until(timing, step))
 
     def close(self) -> None:
         """Closes the files."""
@@ -125,26 +128,38 @@ class Record:
 
 
 class Rows:
-    """A file of JSON rows, one a line, each with its step.
+    """A file of JSON rows, one a line.
 
     Args:
         path: made if it does not exist.
-        step: rows of later steps are cut off, and a line that was not finished.
+        size: bytes that stay; what lies behind them is cut off.
+
+    Raises:
+        ValueError: if the file is shorter.
+        OSError: if it cannot be written to.
     """
 
-    def __init__(self, path: Path, step: int):
-        self.path, self.kept = path, []
+    def __init__(self, path: Path, size: int):
+        self.path = path
         with self._explained():
             self._file = path.open("ab+")
-            self._file.seek(0)
-            whole = 0
-            for line in self._file:
-                row = _row(line)
-                if row is None or row["step"] > step:
-                    break
-                self.kept.append(row)
-                whole += len(line)
-            self._file.truncate(whole)
+            have = path.stat().st_size
+            if have < size:
+                self._file.close()
+                raise ValueError(
+                    f"{path}: expected the {size} bytes that it had at the checkpoint, got "
+                    f"{have}. Bring it back, or start in another folder."
+                )
+            self._file.truncate(size)
+
+    def kept(self) -> list[dict]:
+        """The rows that stayed."""
+        self._file.seek(0)
+        return [json.loads(line) for line in self._file if line.strip()]
+
+    def size(self) -> int:
+        """Bytes, all of which are written."""
+        return self.path.stat().st_size
 
     def write(self, row: dict) -> None:
         """Appends a row, which a kill of this process can no longer lose.
@@ -172,11 +187,14 @@ class Rows:
             ) from error
 
 
-def _row(line: bytes) -> dict | None:
-    """A whole line's row, or None."""
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    whole = line.endswith(b"\n") and isinstance(row, dict)
-    return row if whole and isinstance(row.get("step"), int) else None
+def _bytes_until(path: Path, step: int) -> int:
+    """The length of a file's rows up to a step, before the first that is none."""
+    size = 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        try:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        size += len(line)
+    return size

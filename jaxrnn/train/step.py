@@ -1,5 +1,7 @@
 """One update: a pure function of the state and a batch."""
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ from jax import lax
 from jaxrnn.cell import check_like
 from jaxrnn.train import parallel
 from jaxrnn.train.mean import Mean
+
+RESERVED = ("step", "split", "grad_norm", "weight", "skipped")
 
 
 class State(NamedTuple):
@@ -76,9 +80,9 @@ def make_step(
 ) -> Callable:
     """``step(state, batch) -> (state, means)``, compiled; pure, to scan or vmap it.
 
-    The objective is ``means["loss"]``: the gradient is that of its total over its
-    weight, summed over all microbatches and devices first, so that however a batch is
-    cut, a token counts the same.
+    The objective is ``means["loss"]``: the gradient of its total over its weight, both
+    summed over all microbatches and devices first, so that however a batch is cut, a
+    token counts the same. Weights count what there is: they are constants to the gradient.
 
     Args:
         loss: ``(params, carry, batch, key) -> (carry, means)``. `carry` is the state's:
@@ -87,7 +91,7 @@ def make_step(
             in evaluation.
         optimizer: from Optax; it is also told ``value`` and ``grad``.
         accumulate: in how many microbatches the gradient is computed, one after the
-            other; less memory, same update.
+            other; less memory, same update. A carry has its rows on axis 0.
         batch_axis: where the rows are in each leaf of a batch: an int, or ints in a tree
             like the batch. Read by `accumulate` and `mesh`.
         mesh: of one axis, over which rows are split; see `data_mesh`.
@@ -121,26 +125,22 @@ def make_step(
     check_count("accumulate", accumulate)
     parallel.check_mesh(mesh)
     optimizer = optax.with_extra_args_support(optimizer)
-    parts = accumulate * parallel.size(mesh)
+    gradient = make_gradient(
+        loss, accumulate=accumulate, batch_axis=batch_axis, mesh=mesh
+    )
 
     @jax.jit
     def step(state: State, batch: Any) -> tuple[State, dict[str, Mean]]:
-        key = jax.random.fold_in(state.key, state.step)
-        call = lambda *args: _accumulated(loss, accumulate, batch_axis, mesh, *args)
-        if mesh is not None:
-            axes = parallel.batch_axes(batch, batch_axis, parts)
-            call = parallel.split_rows(call, mesh, axes)
-        carry, (grads, means) = call(state.params, state.carry, batch, key)
-        weight = means["loss"].weight
-        grads = jax.tree.map(lambda g: (g / weight).astype(g.dtype), grads)
+        carry, grads, means = gradient(state, batch)
         value = means["loss"].value
         updates, opt_state = optimizer.update(
             grads, state.opt_state, state.params, value=value, grad=grads
         )
         params = optax.apply_updates(state.params, updates)
 
-        good = [_finite(t) for t in (value, grads, params, carry)]
-        good = jnp.stack([*good, _no_worse(opt_state, state.opt_state)]).all()
+        good = _finite((value, grads, params))
+        # A carry or an optimizer may hold an infinity of its own.
+        good &= _no_worse((carry, opt_state), (state.carry, state.opt_state))
         halted = False if max_nonfinite is None else state.in_a_row >= max_nonfinite
         taken = good & ~jnp.asarray(halted)
         either = lambda new, old: jax.tree.map(
@@ -160,6 +160,39 @@ def make_step(
         return state, jax.tree.map(lambda a: jnp.where(taken, a, 0), means)
 
     return step
+
+
+def make_gradient(
+    loss: Callable, *, accumulate: int = 1, batch_axis: Any = 1, mesh: Any = None
+) -> Callable:
+    """``(state, batch) -> (carry, grads, means)`` of one update; see `make_step`."""
+
+    def gradient(state: State, batch: Any):
+        scale = _scale(batch)
+        call = functools.partial(
+            _accumulated, loss, accumulate, batch_axis, mesh, scale
+        )
+        if mesh is not None:
+            parts = accumulate * parallel.size(mesh)
+            axes = parallel.batch_axes(batch, batch_axis, parts)
+            call = parallel.split_rows(call, mesh, axes)
+        key = jax.random.fold_in(state.key, state.step)
+        carry, (grads, means) = call(state.params, state.carry, batch, key)
+        # Of the total, in parts of 1 / scale; the mean's is that over the weight.
+        factor = scale / means["loss"].weight
+        cast = lambda g, p: (g * factor).astype(p.dtype)
+        return carry, jax.tree.map(cast, grads, state.params), means
+
+    return gradient
+
+
+def _scale(batch: Any) -> float:
+    """About what a batch's total is larger than its mean, a power of two.
+
+    The gradient of a total overflows half precision, that of a mean does not.
+    """
+    size = max((math.prod(np.shape(a)) for a in jax.tree.leaves(batch)), default=1)
+    return 2.0 ** max(size.bit_length() - 1, 0)
 
 
 def make_forward(loss: Callable, *, batch_axis: Any = 1, mesh: Any = None) -> Callable:
@@ -185,7 +218,7 @@ def make_forward(loss: Callable, *, batch_axis: Any = 1, mesh: Any = None) -> Ca
     return forward
 
 
-def _accumulated(loss, accumulate, batch_axis, mesh, params, carry, batch, key):
+def _accumulated(loss, accumulate, batch_axis, mesh, scale, params, carry, batch, key):
     """``(carry, (grads, means))``, both sums over this device's microbatches."""
     name = None if mesh is None else mesh.axis_names[0]
 
@@ -197,16 +230,24 @@ def _accumulated(loss, accumulate, batch_axis, mesh, params, carry, batch, key):
             "return None and let every batch start anew."
         )
         check_like("the carry that loss returns", new, carry, remedy)
-        return means["loss"].total, (new, means)
+        return means["loss"].total / scale, (new, means)
 
     gradient = jax.value_and_grad(objective, has_aux=True)
 
     def one(carry, batch, key):
         (_, (carry, means)), grads = gradient(params, carry, batch, key)
-        return carry, (grads, means)
+        # Half precision would lose small parts beside the sum of many.
+        wide = lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32))
+        return carry, (jax.tree.map(wide, grads), means)
 
     if accumulate == 1:
         return one(carry, batch, key)
+    for path, leaf in jax.tree.leaves_with_path(carry):
+        if not np.shape(leaf) or leaf.shape[0] % accumulate:
+            raise ValueError(
+                f"carry{jax.tree_util.keystr(path)}: expected rows on axis 0 that "
+                f"{accumulate} microbatches divide, got {list(np.shape(leaf))}."
+            )
     axes = parallel.batch_axes(batch, batch_axis, accumulate)
     first = jax.tree.map(lambda _: 0, carry)
     parts = (
@@ -234,6 +275,11 @@ def check_means(means: Any) -> None:
             f"loss: {wanted}, got {means!r}. train.mean(values) makes one."
         )
     for name, mean in means.items():
+        if name in RESERVED:
+            raise ValueError(
+                f"loss: expected other names of means than {RESERVED}, which every row "
+                f"has of its own, got {name!r}."
+            )
         if not isinstance(mean, Mean) or np.shape(mean.total) or np.shape(mean.weight):
             raise ValueError(
                 f"loss: {wanted}, of scalars, got {mean!r} for {name!r}. "
@@ -254,7 +300,7 @@ def _finite(tree: Any) -> jax.Array:
 
 
 def _no_worse(new: Any, old: Any) -> jax.Array:
-    """Whether all that was finite in `old` still is: an optimizer may keep an infinity."""
+    """Whether all that was finite in `old` still is."""
 
     def one(a, b):
         if not jnp.issubdtype(a.dtype, jnp.inexact):

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrnn.train import parallel
 from jaxrnn.train.extra import need
-from jaxrnn.train.feed import Drawn, Fed
+from jaxrnn.train.feed import Drawn, Fed, begun
 from jaxrnn.train.fit import many
 from jaxrnn.train.parallel import to_host
 from jaxrnn.train.progress import bar
@@ -80,7 +80,7 @@ def sweep(
     steps_per_call: int = 50,
     log_every: int | None = None,
     valid: Iterable | None = None,
-    members: int | None = None,
+    at_a_time: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     max_nonfinite: int = 5,
     progress: bool = True,
@@ -100,8 +100,8 @@ def sweep(
         steps, steps_per_call: see `fit`.
         log_every: updates in a row of `Swept.means`; None: as `steps_per_call`.
         valid: batches to validate on in the end; see `evaluate`.
-        members: how many are trained at a time; None: all. The last slice is filled up
-            with copies, so that one program serves all.
+        at_a_time: how many members are trained together; None: all. The last slice is
+            filled up with copies, so that one program serves all.
         mesh: of one axis, over which members are split; None: one device.
         max_nonfinite: see above.
         progress: a bar in the terminal.
@@ -139,10 +139,16 @@ def sweep(
     parallel.check_mesh(mesh)
     hypers = _checked(hypers)
     total = len(next(iter(hypers.values())))
-    size = total if members is None else min(members, total)
-    check_count("members", size)
+    size = total if at_a_time is None else min(at_a_time, total)
+    check_count("at_a_time", size)
     size += -size % parallel.size(mesh)
     slices = -(-total // size)
+    for name, batches in {"data": data, "valid": valid}.items():
+        if slices > 1 and hasattr(batches, "__next__"):
+            raise ValueError(
+                f"{name}: expected batches that every slice of {size} members can go "
+                "through anew, got an iterator. Give a list or a grain dataset."
+            )
     programs = _programs(trial, hypers, data, steps_per_call, mesh, max_nonfinite)
     results = []
     with bar(steps * slices, 0, progress and jax.process_index() == 0) as tell:
@@ -163,9 +169,13 @@ def sweep(
                 part = slice(group.count)
                 kept.append(jax.tree.map(operator.itemgetter(part), to_host(means)))
                 at += group.count
-                loss = np.nanmedian(_quotient(kept[-1]["loss"]))
-                tell(number * steps + at, loss=f"{loss:.4f}")
-            found = programs.validate(some, state.params, valid) if valid else {}
+                losses = _quotient(kept[-1]["loss"])
+                losses = losses[np.isfinite(losses)]
+                loss = f"{np.median(losses):.4f}" if losses.size else "not finite"
+                tell(number * steps + at, loss=loss)
+            found = (
+                {} if valid is None else programs.validate(some, state.params, valid)
+            )
             whole = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
             rows = jax.tree.map(lambda a: _windows(a, log_every), whole)
             pattern = programs.whole(state)
@@ -334,7 +344,7 @@ def _programs(trial, hypers, data, size, mesh, max_nonfinite) -> _Programs:
 
     def validated(some, params, batches):
         carry, sums = None, None
-        for batch in batches:
+        for batch in begun(batches):
             carry, means = check(some, params, carry, batch)
             means = jax.tree.map(np.float64, to_host(means))
             sums = means if sums is None else jax.tree.map(np.add, sums, means)

@@ -8,6 +8,7 @@ file; drawn data come from the device. Prints "step N" at each validation.
 
 import argparse
 import os
+import resource
 import warnings
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def main(given):
 
     def slowly(row):
         time.sleep(given.pace)
+        if given.room is not None and row["step"] == 8:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (given.room, given.room))
         print("step", row["step"], row["split"], flush=True)
 
     return train.fit(

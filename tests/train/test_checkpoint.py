@@ -64,7 +64,7 @@ def test_types_and_structure_return(tmp_path):
 def test_empty_and_scalar_leaves(tmp_path):
     strange = {"none": np.zeros((0, 3)), "nan": np.float32("nan"), "deep": [(), None]}
     write_tree(tmp_path / "one", strange)
-    assert_same_bits(read_tree(tmp_path / "one", strange).tree, strange)
+    assert_same_bits(read_tree(tmp_path / "one", strange), strange)
 
 
 def test_an_empty_folder(tmp_path):
@@ -195,11 +195,32 @@ def test_deletes_only_its_own(tmp_path):
     assert (home / "50" / "notes.txt").read_text() == "keep me"
 
 
-def test_rows_without_a_checkpoint_are_not_written_over(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
-    with pytest.raises(OSError, match=r"metrics\.jsonl and no checkpoint"):
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timing.jsonl"])
+def test_rows_without_a_checkpoint_are_not_written_over(name, tmp_path):
+    (tmp_path / name).write_text('{"step": 1}\n')
+    with pytest.raises(ValueError, match=rf"{name} and no checkpoint"):
         restored(tmp_path)
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+    assert (tmp_path / name).read_text() == '{"step": 1}\n'
+
+
+def test_a_foreign_step_that_comes_while_it_runs(tmp_path):
+    """It counts for nothing: what was just saved stays."""
+    with Folder(tmp_path, keep=1) as home:
+        home.save(1, tree(1))
+        no_orbax(home.checkpoints / "999")
+        copied_from = home.checkpoints / "1"
+        shutil.copytree(copied_from, home.checkpoints / "998")
+        home.save(2, tree(2))
+        home.save(3, tree(3))
+        assert home.steps() == [3, 998, 999]
+
+
+def test_notes_come_back_as_they_went(tmp_path):
+    with Folder(tmp_path) as home:
+        home.save(1, tree(1), place={2: "a", 10: ["b", None, 0.1]})
+        assert home.restore(tree()).notes == {
+            "place": {"2": "a", "10": ["b", None, 0.1]}
+        }
 
 
 @contextlib.contextmanager

@@ -201,3 +201,14 @@ def test_two_processes_end_together(tmp_path):
     assert [p.returncode for p in processes] == [143, 143]
     newest = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
     assert newest not in (0, 50, 60)
+
+
+def test_two_processes_fail_together(tmp_path):
+    """The one that writes runs out of room: both stop, and what was saved stays."""
+    processes = joined(tmp_path, "--room", 700, "--save-every", 5)
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1]
+    assert "OSError: cannot save the checkpoint of step 10" in errors[0]
+    assert "another process of this run failed" in errors[1]
+    assert (tmp_path / "checkpoints" / "5").exists()
+    finish(*joined(tmp_path))

@@ -69,6 +69,11 @@ def test_streams_flow_and_cover():
     np.testing.assert_array_equal(data[4].inputs, data[1].inputs)
 
 
+def test_streams_of_a_list():
+    one, other = train.streams(TOKENS.tolist(), 4, 8), train.streams(TOKENS, 4, 8)
+    np.testing.assert_array_equal(one[4].targets, other[4].targets)
+
+
 def test_streams_reset_at_documents():
     data = train.streams(TOKENS, 4, 8, separator=int(TOKENS[35]))
     for window in epoch(data, 0, 3)[1:]:
@@ -158,7 +163,7 @@ ERRORS = {
     "floats": (lambda: train.streams(TOKENS * 1.0, 4, 8), "expected integers"),
     "text": (
         lambda: train.streams("abc", 1, 1),
-        r"integers \[N\], got str",
+        r"integers \[N\], got <U3",
     ),
     "none": (lambda: train.buckets([], 2), "at least one"),
     "long": (lambda: train.buckets(WORDS, 2, widths=(4, 8)), "at least 16"),

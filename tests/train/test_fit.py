@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import train
+from jaxrnn.train.checkpoint import Folder
 from tests.train.cases import (
     CELL,
     OPTIMIZER,
@@ -166,6 +167,8 @@ def test_patience_and_the_best(tmp_path):
     assert fitted.best["loss"] == min(losses)
     again = train.evaluate(loss, fitted.params, valid)["loss"]
     np.testing.assert_allclose(again, min(losses), 1e-12)
+    ended = fitted.history[-1]["step"]
+    assert (tmp_path / "checkpoints" / str(ended)).exists()
     resumed = fit(start(), wrong, steps=400, folder=tmp_path, **options)
     assert_same_bits(resumed.state, fitted.state)
     assert resumed.history == fitted.history
@@ -274,9 +277,105 @@ def test_data_that_cannot_resume(tmp_path):
 
 
 def test_other_data_than_the_folders(tmp_path):
-    run(draw, 2, tmp_path)
+    run(draw, 2, tmp_path / "drawn")
     with pytest.raises(ValueError, match="drew its data on the device"):
-        run(LIST, 4, tmp_path)
+        run(LIST, 4, tmp_path / "drawn")
+    run(LIST, 2, tmp_path / "fed")
+    with pytest.raises(ValueError, match="run was given batches"):
+        run(draw, 4, tmp_path / "fed")
+
+
+def test_data_that_end_lose_no_update(tmp_path):
+    """What was done before is recorded and saved."""
+
+    class Once:
+        """Seven batches, with a position, and no second round."""
+
+        def __init__(self):
+            self.given = 0
+
+        __iter__ = lambda self: self
+        get_state = lambda self: self.given
+        set_state = lambda self, given: setattr(self, "given", given)
+
+        def __next__(self):
+            if self.given == 7:
+                raise StopIteration
+            self.given += 1
+            return LIST[self.given - 1]
+
+    with pytest.raises(ValueError, match="they ended"):
+        run(Once(), 14, tmp_path, steps_per_call=3)
+    assert [row["step"] for row in rows(tmp_path)] == [3, 6]
+    assert (tmp_path / "checkpoints" / "6").exists()
+
+
+def test_arrays_that_are_filled_again():
+    """An iterator may reuse its arrays; each update has its own batch."""
+
+    def reusing():
+        xs, lengths = (np.empty_like(a) for a in LIST[0])
+        for batch in LIST:
+            xs[:], lengths[:] = batch
+            yield xs, lengths
+
+    assert_same_bits(run(reusing(), 6).state, run(LIST, 6).state)
+
+
+def test_a_position_of_bytes(tmp_path):
+    class Data:
+        def __init__(self):
+            self.given = 0
+
+        def __iter__(self):
+            return Data()
+
+        def __next__(self):
+            self.given += 1
+            return LIST[(self.given - 1) % 7]
+
+        get_state = lambda self: bytes([255, self.given])
+        set_state = lambda self, state: setattr(self, "given", state[1])
+
+    run(Data(), 5, tmp_path)
+    again = run(Data(), 9, tmp_path)
+    assert_same_bits(again.state, run(LIST, 9).state)
+
+
+def test_few_batches_of_one_shape_run_alone():
+    """Padding a few to many steps a call would cost more than it saves: same result."""
+    one = run(RAGGED, 14, steps_per_call=30).state
+    close = lambda a, b: np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+    jax.tree.map(close, one.params, run(RAGGED, 14).state.params)
+
+
+def test_sigterm_in_the_last_save(tmp_path, monkeypatch):
+    save = Folder.save
+
+    def ended(self, step, *args, **notes):
+        save(self, step, *args, **notes)
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Folder, "save", ended)
+    with pytest.raises(SystemExit) as left:
+        fit(start(), draw, steps=4, folder=tmp_path)
+    assert left.value.code == 143
+
+
+def test_validation_may_come_later(tmp_path):
+    run(draw, 4, tmp_path)
+    fitted = run(draw, 8, tmp_path, valid=LIST[:2], valid_every=2)
+    assert [r["step"] for r in fitted.history if r["split"] == "valid"] == [6, 8]
+    run(draw, 10, tmp_path)
+
+
+def test_rows_that_are_gone(tmp_path):
+    run(draw, 8, tmp_path)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"metrics.jsonl: expected the \d+ bytes"):
+        run(draw, 12, tmp_path)
 
 
 OPTIONS = {

@@ -1,5 +1,7 @@
 """What is not finite is named, kept to be run again, and never applied."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,3 +142,47 @@ def test_a_bundle_that_was_damaged(tmp_path):
         train.load_bundle(raised.value.path, start(), batches(1)[0])
     with pytest.raises(ValueError, match="value"):
         train.load_bundle(raised.value.path, start(True), batches(1)[0])
+
+
+def test_names_what_only_a_microbatch_sees():
+    """Noise is another in each microbatch; the name is found with that very noise."""
+
+    def unlucky(params, carry, batch, key):
+        low = jax.random.uniform(key) < 0.5
+        return None, {
+            "loss": train.mean(params["a"] * batch / jnp.where(low, 0.0, 1.0))
+        }
+
+    optimizer = optax.sgd(0.1)
+    state = train.init({"a": 1.0}, optimizer, jax.random.key(0))
+    options = dict(steps=9, max_nonfinite=1, accumulate=4, progress=False)
+    with pytest.raises(train.NonFinite) as raised:
+        train.fit(unlucky, optimizer, state, [np.ones((2, 4))], **options)
+    assert raised.value.leaf == "loss"
+
+
+def test_a_number_in_a_batch_and_a_full_disk(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space")
+
+    fit_module = sys.modules["jaxrnn.train.fit"]
+    monkeypatch.setattr(fit_module, "write_tree", full)
+    optimizer = optax.sgd(0.1)
+    state = train.init({"a": 1.0}, optimizer, jax.random.key(0))
+    wrong = scalar(lambda p, b: p["a"] * jnp.log(b["x"] * b["by"]))
+    data = [{"x": np.zeros((2, 3)), "by": 2.0}]
+    options = dict(steps=3, max_nonfinite=1, progress=False, folder=tmp_path)
+    with pytest.raises(train.NonFinite) as raised:
+        train.fit(wrong, optimizer, state, data, **options)
+    assert raised.value.leaf == "loss"
+    assert raised.value.path is None
+    assert raised.value.batch["by"] == 2.0
+
+
+def test_a_state_that_has_halted():
+    with pytest.raises(train.NonFinite) as raised:
+        fit(start(), spoilt(5, {1, 2, 3}), steps=5, max_nonfinite=3)
+    state = raised.value.state
+    with pytest.raises(ValueError, match=r"2 updates in a row.*_replace\(in_a_row=0\)"):
+        fit(state, batches(3), steps=5, max_nonfinite=2)
+    assert fit(state, batches(3), steps=5, max_nonfinite=3).state.in_a_row == 0

@@ -257,3 +257,59 @@ def test_mesh_errors():
         with pytest.raises(ValueError, match="mesh of one axis"):
             train.make_step(loss, OPTIMIZER, mesh=wrong)
     assert F != B
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_half_precision_adds_up(dtype):
+    """Small parts beside a large sum are not lost, and a large total does not overflow."""
+    values = np.random.default_rng(0).uniform(0.5, 1.5, (1, 1024 * 128)).astype(dtype)
+
+    def linear(params, carry, batch, key):
+        return None, {"loss": train.mean(params * batch)}
+
+    optimizer = optax.sgd(1.0)
+    state = train.init(jnp.ones((), dtype), optimizer, jax.random.key(0))
+    want = values.astype(np.float64).mean()
+    for accumulate in (1, 1024):
+        step = train.make_step(linear, optimizer, accumulate=accumulate)
+        after, means = step(state, values)
+        assert after.skipped == 0
+        assert after.params.dtype == dtype
+        # An epsilon of half precision, for the gradient is in the params' dtype.
+        epsilon = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(float(means["grad_norm"].value), want, epsilon)
+
+
+def test_carry_may_hold_an_infinity_but_not_gain_one():
+    def highest(params, carry, batch, key):
+        carry = jnp.maximum(carry, batch.max(axis=0))
+        return carry, {"loss": train.mean(params * batch[:, 1:])}
+
+    optimizer = optax.sgd(0.1)
+    nothing = jnp.full((3,), -jnp.inf)
+    state = train.init(jnp.ones(()), optimizer, jax.random.key(0), carry=nothing)
+    step = train.make_step(highest, optimizer)
+    none_yet = np.array([[-np.inf, 1.0, 2.0], [-np.inf, 0.0, 1.0]])
+    state, _ = step(state, none_yet)
+    assert state.skipped == 0
+    assert state.carry.tolist() == [-np.inf, 1.0, 2.0]
+    after, _ = step(state, np.array([[np.inf, 1.0, 2.0], [1.0, 0.0, 1.0]]))
+    assert after.carry.tolist() == [np.inf, 1.0, 2.0]  # one infinity for another
+    worse, _ = step(state, np.array([[1.0, np.inf, 2.0]]))
+    assert worse.skipped == 1
+    assert worse.carry.tolist() == [-np.inf, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["step", "split", "weight", "skipped", "grad_norm"])
+def test_names_that_rows_have_already(name):
+    wrong = lambda p, *_: (None, {"loss": train.mean(p.b), name: train.mean(p.b)})
+    with pytest.raises(ValueError, match=f"other names of means .* got '{name}'"):
+        train.make_step(wrong, OPTIMIZER)(start(), batches(1)[0])
+
+
+def test_accumulate_splits_the_carry_by_rows():
+    state = start(True)
+    for carry in (state.carry[:6], jnp.zeros(())):
+        step = train.make_step(loss, OPTIMIZER, accumulate=4, batch_axis=(1, 0))
+        with pytest.raises(ValueError, match="carry: expected rows on axis 0 that 4"):
+            step(state._replace(carry=carry), batches(1)[0])

@@ -122,7 +122,7 @@ def test_equals_separate_runs(kind):
 
 @pytest.mark.parametrize(
     "options",
-    [{"members": 4}, {"mesh": 2, "members": 3}],
+    [{"at_a_time": 4}, {"mesh": 2, "at_a_time": 3}],
     ids=["slices of 4", "slices of 3 on 2 devices"],
 )
 @pytest.mark.parametrize(
@@ -208,7 +208,10 @@ ERRORS = {
     "scalar": (lambda: _sweep({"a": 1}), r"hypers\['a'\].*\[N\]"),
     "nothing": (lambda: _sweep({}), "at least one hyperparameter"),
     "trial": (lambda: _sweep({"a": [1]}), "expected it to return a train.Trial"),
-    "members": (lambda: _sweep({"a": [1]}, members=0), "members: expected an integer"),
+    "members": (
+        lambda: _sweep({"a": [1]}, at_a_time=0),
+        "at_a_time: expected an integer",
+    ),
     "steps": (lambda: _sweep({"a": [1]}, steps=0), "steps: expected an integer"),
 }
 
@@ -222,3 +225,13 @@ def test_errors(name):
     call, said = ERRORS[name]
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_slices_need_data_that_begin_anew():
+    options = dict(steps=2, at_a_time=2, progress=False)
+    with pytest.raises(
+        ValueError, match="data: expected batches that every slice of 2"
+    ):
+        train.sweep(trial, HYPERS, iter(FED), **options)
+    with pytest.raises(ValueError, match="valid: expected batches that every slice"):
+        train.sweep(trial, HYPERS, FED, valid=iter(VALID), **options)
