@@ -45,7 +45,7 @@ class Folder:
     """The folder of one run, locked; to be closed.
 
     In a run of several processes each has one, and all call `save` and `restore`
-    together. Only the first process reads and writes; where it fails, all raise.
+    together. The first process reads and writes; where it cannot, all raise.
 
     Args:
         path: made if it does not exist.
@@ -93,13 +93,16 @@ class Folder:
             OSError: if it could not be written; earlier checkpoints are as they were.
         """
         values = _named(tree)  # by all processes, as each may hold a part
+        final, staged = self.checkpoints / str(step), self._saving / str(step)
         what = f"cannot save the checkpoint of step {step} in {{}}"
         with parallel.together(), self._explained(what):
             if first():
-                final = self.checkpoints / str(step)
-                staged = self._saving / str(step)
                 self._saving.mkdir(exist_ok=True)
-                _write(staged, step, values, notes)
+                _try_room(self._saving / "room", values)
+        with self._explained(what):
+            _write(staged, step, values, notes)
+        with parallel.together(), self._explained(what):
+            if first():
                 if final.exists():
                     _set_aside(final)
                 os.replace(staged, final)
@@ -119,16 +122,24 @@ class Folder:
         Raises:
             ValueError: if there are checkpoints and none can be used.
         """
-        wanted, found = _named(like), None
+        wanted = _named(like)
         with parallel.together():
-            if first():
-                found = self._newest(wanted)
-        about = {} if found is None else {"step": found[0], "notes": found[2]}
-        about = json.loads(parallel.from_first_text(json.dumps(about)))
-        if not about:
+            found = self._newest(wanted)  # by all, as Orbax reads in step
+        with parallel.together():
+            step = -1 if found is None else found[0]
+            if parallel.from_first(np.asarray(step)) != step:
+                raise OSError(
+                    f"{self.path}: not all processes can read the same there."
+                )
+        if found is None:
             return None
-        values = parallel.from_first(wanted if found is None else found[1])
-        return Saved(about["step"], _shaped(values, like), about["notes"])
+        what = "cannot set a checkpoint aside in {}"
+        with parallel.together(), self._explained(what):
+            if first():
+                for newer in self.steps()[::-1]:
+                    if newer > step:
+                        _set_aside(self.checkpoints / str(newer))
+        return Saved(step, _shaped(found[1], like), found[2])
 
     def _newest(self, wanted: dict) -> tuple[int, dict, dict] | None:
         steps, reasons = self.steps()[::-1], []
@@ -139,14 +150,12 @@ class Folder:
             except Exception as error:  # whatever a damaged file makes of a reader
                 reasons.append(f"{path}: {_brief(error)}")
                 continue
-            for newer, reason in zip(steps, reasons, strict=False):
+            for reason in reasons:
                 warnings.warn(
                     f"A checkpoint cannot be used, going on from step {step}: {reason}",
                     RuntimeWarning,
-                    stacklevel=4,
+                    stacklevel=3,
                 )
-                with self._explained("cannot set aside a checkpoint in {}"):
-                    _set_aside(self.checkpoints / str(newer))
             return step, values, notes
         if reasons:
             raise ValueError(
@@ -201,7 +210,8 @@ def write_tree(path: Path, tree: Any) -> None:
     values = _named(tree)
     with parallel.together():
         if first():
-            _write(path, 0, values, {})
+            _try_room(path.with_name(f"{path.name}.room"), values)
+    _write(path, 0, values, {})
 
 
 def read_tree(path: str | os.PathLike, like: Any) -> Any:
@@ -214,32 +224,36 @@ def read_tree(path: str | os.PathLike, like: Any) -> Any:
     return _shaped(values, like)
 
 
-def _alone() -> Any:
-    """Orbax for this process only, waiting for no other."""
-    ocp = need("orbax.checkpoint").v1
-    here = jax.process_index()
-    return ocp.Context(
-        multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=here, active_processes={here}, barrier_sync_key_prefix="jaxrnn"
-        )
-        if jax.process_count() > 1
-        else None
-    )
+def _try_room(path: Path, values: dict) -> None:
+    """Raises an OSError where a joint save could not be written.
+
+    In it the other processes would wait for the first, which fails alone.
+    """
+    if jax.process_count() == 1:
+        return
+    try:
+        with path.open("wb") as file:
+            for value in values.values():
+                file.write(value.tobytes())
+            file.write(bytes(2**16))  # for what describes them
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, step: int, values: dict, notes: dict) -> None:
+    """Called by all processes; the first one's notes are the ones that are kept."""
     notes = json.loads(json.dumps(notes))  # as they will be read
     about = {"format": FORMAT, "step": step, "hash": _hash(values, notes)}
     values = {name: value for name, value in values.items() if value.size}
-    with _alone():
-        about = about | {"notes": notes}
-        need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
+    about = about | {"notes": notes}
+    need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
 
 
 def _read(path: Path, step: int, wanted: dict) -> tuple[dict, dict]:
     about = _about(path, step)
-    with _alone():
-        values = need("orbax.checkpoint").v1.load(path)
+    values = need("orbax.checkpoint").v1.load(path)
     values = {name: np.asarray(value) for name, value in values.items()}
     values |= {name: value for name, value in wanted.items() if not value.size}
     for name in {**wanted, **values}:
@@ -265,8 +279,7 @@ def _shaped(values: dict, like: Any) -> Any:
 
 def _about(path: Path, step: int) -> dict:
     try:
-        with _alone():
-            about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
+        about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
     except Exception as error:
         raise ValueError(f"it is no complete checkpoint ({error})") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:

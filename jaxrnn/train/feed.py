@@ -72,9 +72,8 @@ class Fed:
         self.data, self.size, self.batch_axis, self.mesh = data, size, batch_axis, mesh
         self.iterator = begun(data)
         self.seekable = hasattr(self.iterator, "set_state")
-        self.ahead = (
-            deque()
-        )  # batches that were looked at, and the positions after them
+        # Batches that were looked at, and the positions after them.
+        self.ahead = deque()
         self.position = self._where()
 
     def seek(self, position: Any) -> None:

@@ -194,17 +194,6 @@ def agree(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
-def from_first_text(text: str) -> str:
-    """The first process's `text`, in all."""
-    if jax.process_count() == 1:
-        return text
-    size = int(from_first(np.asarray(len(text.encode()))))
-    padded = np.zeros(size, np.uint8)
-    data = np.frombuffer(text.encode(), np.uint8)[:size]
-    padded[: len(data)] = data
-    return from_first(padded).tobytes().decode()
-
-
 @contextmanager
 def together() -> Iterator[None]:
     """Work that some processes do alone: what fails in one is raised in all."""
@@ -217,13 +206,13 @@ def together() -> Iterator[None]:
         raise failure or RuntimeError("another process of this run failed; see there.")
 
 
-def from_first(tree: Any) -> Any:
-    """The first process's `tree` of NumPy arrays, in all."""
+def from_first(value: np.ndarray) -> np.ndarray:
+    """The first process's `value`, in all."""
     if jax.process_count() == 1:
-        return tree
+        return value
     from jax.experimental import multihost_utils
 
-    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+    return np.asarray(multihost_utils.broadcast_one_to_all(value))
 
 
 def rows_divide(batch: Any, axes: Any, parts: int) -> bool:

@@ -1,28 +1,17 @@
 """The agreement program at reduced size; what it teaches, in the slow test."""
 
-import importlib.util
-import pathlib
-import sys
-
 import jax
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 import jaxrnn
-
-PATH = pathlib.Path(__file__).parents[2] / "examples" / "agreement.py"
+from tests.examples.load import load
 
 
 @pytest.fixture(scope="module")
 def program():
-    spec = importlib.util.spec_from_file_location("examples_agreement", PATH)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load("agreement")
     plt.close("all")
 
 
@@ -91,14 +80,6 @@ def test_same_seed_same_networks(program):
     for before, after in zip(one.before, one.params, strict=True):
         for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
             assert (a != b).any()
-
-
-def test_help_shows_all_settings(program, capsys):
-    with pytest.raises(SystemExit):
-        program.tyro.cli(program.Settings, args=["--help"])
-    said = capsys.readouterr().out
-    for name in program.Settings.__dataclass_fields__:
-        assert f"--{name}" in said
 
 
 @pytest.mark.slow

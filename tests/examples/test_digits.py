@@ -1,28 +1,17 @@
 """The digits program at reduced size; what it promises, in the slow test."""
 
-import importlib.util
-import pathlib
-import sys
-
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 import jaxrnn
-
-PATH = pathlib.Path(__file__).parents[2] / "examples" / "digits.py"
+from tests.examples.load import load
 
 
 @pytest.fixture(scope="module")
 def program():
-    spec = importlib.util.spec_from_file_location("examples_digits", PATH)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load("digits")
     plt.close("all")
 
 
@@ -67,14 +56,6 @@ def test_noise_in_training_only(program):
     one, other = program.jax.random.split(program.jax.random.key(0))
     assert value(0.5, None) == value(0.0, None) == value(0.0, one)
     assert len({value(0.5, None), value(0.5, one), value(0.5, other)}) == 3
-
-
-def test_help_shows_all_settings(program, capsys):
-    with pytest.raises(SystemExit):
-        program.tyro.cli(program.Settings, args=["--help"])
-    said = capsys.readouterr().out
-    for name in program.Settings.__dataclass_fields__:
-        assert f"--{name}" in said
 
 
 def test_reduced_program_prints_and_draws(program, tmp_path, capsys, monkeypatch):

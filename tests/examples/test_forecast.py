@@ -1,26 +1,17 @@
 """The forecasting program: its data by hand, at reduced size, and in the slow test."""
 
-import importlib.util
-import pathlib
-import sys
-
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from tests.examples.load import load
 
-PATH = pathlib.Path(__file__).parents[2] / "examples" / "forecast.py"
 NAN = np.nan
 
 
 @pytest.fixture(scope="module")
 def program():
-    spec = importlib.util.spec_from_file_location("examples_forecast", PATH)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load("forecast")
     plt.close("all")
 
 
@@ -103,14 +94,6 @@ def test_missing_values_of_co2_are_the_59(program):
     assert season == 52
     assert not np.isnan(program.fill(values)).any()
     assert (np.abs(np.array([years[0] - 1958.24, years[-1] - 2001.99])) < 0.01).all()
-
-
-def test_help_shows_all_settings(program, capsys):
-    with pytest.raises(SystemExit):
-        program.tyro.cli(program.Settings, args=["--help"])
-    said = capsys.readouterr().out
-    for name in program.Settings.__dataclass_fields__:
-        assert f"--{name}" in said
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -65,14 +65,6 @@ def test_map(program, small):
     assert [t.get_text() for t in ax.get_yticklabels()] == ["3", "0"]
 
 
-def test_help_shows_all_settings(program, capsys):
-    with pytest.raises(SystemExit):
-        program.tyro.cli(program.Settings, args=["--help"])
-    said = capsys.readouterr().out
-    for name in program.Settings.__dataclass_fields__:
-        assert f"--{name}" in said
-
-
 @pytest.mark.slow
 def test_open_gates_learn(program, tmp_path):
     """At reduced size: from bias 3 on it learns, at 0 it stays at chance."""

@@ -30,6 +30,7 @@ def settings():
     parser.add_argument(
         "--pace", type=float, default=0.0, help="seconds to sleep a row"
     )
+    parser.add_argument("--room", type=int, help="bytes of a file from step 8 on")
     return parser.parse_args()
 
 

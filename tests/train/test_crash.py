@@ -33,7 +33,7 @@ def begin(folder, *options, **environment):
 
 def finish(*processes):
     """What they said; all must have ended well."""
-    said = [p.communicate(timeout=300) for p in processes]
+    said = [p.communicate(timeout=120) for p in processes]
     for p, (_, err) in zip(processes, said, strict=True):
         assert p.returncode == 0, err[-3000:]
     return [out + err for out, err in said]

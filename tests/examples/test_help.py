@@ -1,0 +1,21 @@
+"""Every program explains itself."""
+
+import pytest
+
+from tests.examples.load import FOLDER, load
+
+PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_shows_all_settings(name, capsys):
+    program = load(name)
+    with pytest.raises(SystemExit):
+        program.tyro.cli(program.Settings, args=["--help"])
+    said = capsys.readouterr().out
+    for setting in program.Settings.__dataclass_fields__:
+        assert f"--{setting.replace('_', '-')}" in said
+
+
+def test_there_are_five():
+    assert len(PROGRAMS) == 5
