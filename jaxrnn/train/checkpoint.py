@@ -107,7 +107,7 @@ class Folder:
                     _set_aside(final)
                 os.replace(staged, final)
                 _sync(self.checkpoints)
-                self._prune(step)
+                self._prune()
                 self._saving.rmdir()
 
     def restore(self, like: Any) -> Saved | None:
@@ -171,13 +171,13 @@ class Folder:
                 )
         return None
 
-    def _prune(self, newest: int) -> None:
+    def _prune(self) -> None:
         """Deletes all but the newest checkpoints; only ones that this package wrote."""
         ours = []
         for step in self.steps():
             with contextlib.suppress(ValueError):
                 _about(self.checkpoints / str(step), step)
-                ours += [step] if step <= newest else []
+                ours.append(step)
         for step in ours[: -self._keep]:
             with contextlib.suppress(OSError):
                 doomed = self._saving / str(step)  # half deleted is not half a one

@@ -37,7 +37,8 @@ class Fitted(NamedTuple):
         state: after the last update.
         params: the best by validation loss; without validation the last.
         best: the row of that validation, or None.
-        history: all rows, those of `metrics.jsonl`; from before a resume too.
+        history: all rows, those of `metrics.jsonl`; from before a resume too (in the
+            first process, if there are several).
     """
 
     state: State

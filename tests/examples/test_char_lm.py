@@ -25,6 +25,7 @@ def settings(program, tmp_path):
         steps=40,
         hidden=12,
         features=6,
+        rate=0.1,
         batch=4,
         length=16,
         characters=30,

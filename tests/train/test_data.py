@@ -165,6 +165,7 @@ ERRORS = {
         lambda: train.streams("abc", 1, 1),
         r"integers \[N\], got <U3",
     ),
+    "no target": (lambda: train.streams(TOKENS[:32], 4, 8), "at least 33 for one"),
     "none": (lambda: train.buckets([], 2), "at least one"),
     "long": (lambda: train.buckets(WORDS, 2, widths=(4, 8)), "at least 16"),
     "labels": (lambda: train.buckets(WORDS, 2, labels=np.arange(3)), "expected 11"),
