@@ -43,6 +43,7 @@ def test_program(program, small, capsys):
     assert picture[..., :3].std() > 0.1
 
 
+@pytest.mark.slow
 def test_a_square_is_its_own_run(program, small):
     """Rows are biases, columns rates: trained and judged alone, the same accuracies."""
     small = dataclasses.replace(small, steps=10)

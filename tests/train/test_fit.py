@@ -55,7 +55,10 @@ def rows(folder, name="metrics.jsonl"):
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
-@pytest.fixture(scope="module", params=DATA)
+@pytest.fixture(
+    scope="module",
+    params=["drawn", pytest.param("list", marks=pytest.mark.slow), "buckets"],
+)
 def whole(request, tmp_path_factory):
     """An uninterrupted run: its data, what it returned, its folder."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -342,6 +345,7 @@ def test_a_position_of_bytes(tmp_path):
     assert_same_bits(again.state, run(LIST, 9).state)
 
 
+@pytest.mark.slow
 def test_few_batches_of_one_shape_run_alone():
     """Padding a few to many steps a call would cost more than it saves: same result."""
     one = run(RAGGED, 14, steps_per_call=30).state

@@ -102,10 +102,14 @@ def close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-9, 1e-9), a, b)
 
 
-KIND = {"own data": pytest.param("own data", marks=pytest.mark.slow)}
-
-
-@pytest.mark.parametrize("kind", [KIND.get(kind, kind) for kind in KINDS])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "the same data",
+        pytest.param("own data", marks=pytest.mark.slow),
+        pytest.param("batches", marks=pytest.mark.slow),
+    ],
+)
 def test_equals_separate_runs(kind):
     found = swept(kind)
     assert found.steps.tolist() == [5, 10, 15, 20]
@@ -122,7 +126,10 @@ def test_equals_separate_runs(kind):
 
 @pytest.mark.parametrize(
     "options",
-    [{"at_a_time": 4}, {"mesh": 2, "at_a_time": 3}],
+    [
+        pytest.param({"at_a_time": 4}, marks=pytest.mark.slow),
+        {"mesh": 2, "at_a_time": 3},
+    ],
     ids=["slices of 4", "slices of 3 on 2 devices"],
 )
 @pytest.mark.parametrize(
