@@ -18,7 +18,6 @@ from tests.train.cases import (
     OPTIMIZER,
     B,
     F,
-    T,
     assert_same_bits,
     batches,
     draw,
@@ -407,4 +406,3 @@ def test_more_errors():
         fit(start(), draw, steps=1, valid=[])
     with pytest.raises(ValueError, match="mesh of one axis"):
         fit(start(), draw, steps=1, mesh="all")
-    assert T != B
