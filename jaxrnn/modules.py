@@ -1,0 +1,152 @@
+"""What the Flax modules of `jaxrnn.nnx` and `jaxrnn.linen` share: no state, no Flax."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.compose import bidirectional as both_ways
+from jaxrnn.compose import stack
+from jaxrnn.unroll import unroll
+
+
+def layers(cell: Cell, num_layers: int, bidirectional: bool) -> Cell:
+    """`num_layers` of `cell` on top of each other, each read both ways if asked."""
+    if not isinstance(num_layers, int | np.integer) or num_layers < 1:
+        raise ValueError(
+            f"num_layers: expected a positive integer, got {num_layers!r}."
+        )
+    return stack(*[both_ways(cell) if bidirectional else cell] * num_layers)
+
+
+def check_module(cell: Any, dropout: Any) -> None:
+    """Raises ValueError unless `cell` is one and `dropout` a rate that can act in it."""
+    if not isinstance(cell, Cell):
+        raise ValueError(f"cell: expected a jaxrnn.Cell, got {cell!r}.")
+    if not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
+        raise ValueError(
+            f"dropout: expected a rate from 0 to 1, without 1, got {dropout!r}."
+        )
+    if dropout and cell.spec[:1] != ("stack",):
+        raise ValueError(
+            f"dropout: expected a jaxrnn.stack for dropout between its layers, got "
+            f"{cell!r}."
+        )
+
+
+def features(xs: Any) -> int:
+    """F of inputs ``[..., F]``, in their first leaf."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(xs)]
+    if not shapes or not shapes[0]:
+        raise ValueError(f"xs: expected arrays [*batch, T, F], got {xs!r}.")
+    return shapes[0][-1]
+
+
+def run(
+    cell: Cell,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    *,
+    time_major: bool = False,
+    between: Callable | None = None,
+    mask: Any = None,
+    resets: Any = None,
+    **how: Any,
+) -> tuple[Any, Any]:
+    """`jaxrnn.unroll` of inputs whose time follows the batch: ``xs [*batch, T, F]``.
+
+    Args:
+        cell, params, carry: as `jaxrnn.unroll` takes them.
+        xs: ``[*batch, T, F]``, or ``[T, *batch, F]`` if `time_major`.
+        time_major: whether time is axis 0 of xs, mask, resets and outputs.
+        between: ``hs -> hs``, applied from each layer of a `stack` to the next.
+        mask, resets: bool ``[*batch, T]``.
+        how: the other options of `jaxrnn.unroll`.
+
+    Returns:
+        ``(carry, hs)`` with ``hs [*batch, T, H]``.
+    """
+    axis = 0 if time_major else _time_axis(xs)
+    xs = jax.tree.map(lambda a: jnp.moveaxis(jnp.asarray(a), axis, 0), xs)
+    how |= dict(mask=_steps("mask", mask, axis), resets=_steps("resets", resets, axis))
+    if between is None:
+        carry, hs = unroll(cell, params, carry, xs, **how)
+    else:
+        carry, hs = _by_layer(cell, params, carry, xs, between, how)
+    return carry, jax.tree.map(lambda a: jnp.moveaxis(a, 0, axis), hs)
+
+
+def _by_layer(cell, params, carry, xs, between, how):
+    """What `stack` does, with `between` from each layer to the next."""
+    carries = (None,) * len(cell.parts) if carry is None else carry
+    if not isinstance(carries, tuple) or len(carries) != len(cell.parts):
+        raise ValueError(
+            f"carry: expected None or a tuple of {len(cell.parts)} layers' carries, "
+            f"got {type(carry).__name__}."
+        )
+    new, hs = [], xs
+    for layer, p, c in zip(cell.parts, params, carries, strict=True):
+        c, hs = unroll(layer, p, c, between(hs) if new else hs, **how)
+        new.append(c)
+    return tuple(new), hs
+
+
+def _time_axis(xs: Any) -> int:
+    """Where time is in ``[*batch, T, F]``: the same place in every leaf."""
+    axes = {np.ndim(leaf) - 2 for leaf in jax.tree.leaves(xs)}
+    if len(axes) != 1 or min(axes) < 0:
+        shapes = [list(np.shape(leaf)) for leaf in jax.tree.leaves(xs)]
+        raise ValueError(
+            f"xs: expected [*batch, T, F], the same axes in every leaf, got {shapes}. "
+            "For inputs of another kind put time first and say time_major=True."
+        )
+    return axes.pop()
+
+
+def _steps(name: str, value: Any, axis: int) -> Any:
+    """A mask or resets ``[*batch, T]`` with time first."""
+    if value is None:
+        return None
+    if np.ndim(value) <= axis:
+        raise ValueError(
+            f"{name}: expected bool [*batch, T], as the leading axes of xs, "
+            f"got {list(np.shape(value))}."
+        )
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    return jnp.moveaxis(value, axis, 0)
+
+
+def annotate(params: Any, sharding: Mapping | None, box: Callable) -> Any:
+    """``box(leaf, names)`` for every leaf of `params`.
+
+    Args:
+        params: a pytree of arrays.
+        sharding: field name -> mesh axis name of each dimension, such as
+            ``{"wx": (None, "model")}``; a leaf that is not named gets None.
+        box: ``(array, names or None) -> anything``.
+    """
+    names = dict(sharding or {})
+
+    def one(path, leaf):
+        axes = names.get(_field(path))
+        if axes is not None and len(axes) != leaf.ndim:
+            raise ValueError(
+                f"sharding[{_field(path)!r}]: expected {leaf.ndim} axis names for "
+                f"{list(leaf.shape)}, got {axes!r}."
+            )
+        return box(leaf, axes)
+
+    known = {_field(path) for path, _ in jax.tree.leaves_with_path(params)}
+    if not known >= set(names):
+        raise ValueError(
+            f"sharding: expected names among {sorted(known)}, got {sorted(names)}."
+        )
+    return jax.tree.map_with_path(one, params)
+
+
+def _field(path: tuple) -> str:
+    return jax.tree_util.keystr(path[-1:], simple=True)

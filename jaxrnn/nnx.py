@@ -1,0 +1,217 @@
+"""Flax NNX modules around jaxrnn's cells: parameters are kept, `unroll` does the rest.
+
+Batch-major as Flax is, ``xs [*batch, T, F]``; otherwise the order is the library's own:
+carry, inputs go in; carry, outputs come out.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+
+import jaxrnn
+from jaxrnn import modules
+from jaxrnn.cell import Cell
+
+
+class RNN(nnx.Module):
+    """Any cell, stack or bidirectional composition as a module.
+
+    Args:
+        cell: a `jaxrnn.Cell`.
+        in_features: F.
+        dropout: the rate of `flax.nnx.Dropout` between the layers of a `stack`;
+            `eval()` switches it off.
+        time_major: whether time is axis 0 of xs, mask, resets and outputs.
+        sharding: field name of the params -> its dimensions' mesh axis names, such as
+            ``{"wx": (None, "model")}``: Flax's ``out_sharding``.
+        rngs: its stream ``params`` draws the params, ``dropout`` the dropout.
+
+    Raises:
+        ValueError: for what is no cell, a rate outside of [0, 1), dropout where there
+            is no stack, or sharding that names no field.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxrnn, jaxrnn.nnx
+        >>> from flax import nnx
+        >>> rnn = jaxrnn.nnx.RNN(jaxrnn.gru(4), 3, rngs=nnx.Rngs(0))
+        >>> carry, hs = rnn(None, jnp.ones((2, 6, 3)), lengths=[6, 4])
+        >>> carry.shape, hs.shape
+        ((2, 4), (2, 6, 4))
+        >>> carry, h = rnn.cell.step(rnn.params, carry, jnp.ones((2, 3)))  # one step
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        in_features: int,
+        *,
+        dropout: float = 0.0,
+        time_major: bool = False,
+        sharding: Mapping[str, tuple] | None = None,
+        rngs: nnx.Rngs,
+    ):
+        modules.check_module(cell, dropout)
+        self.cell = nnx.static(cell)
+        self.time_major = time_major
+        params = cell.init(rngs.params(), in_features)
+        self.weights = nnx.data(modules.annotate(params, sharding, _param))
+        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+
+    @property
+    def params(self) -> Any:
+        """The params that the cell's functions take, arrays in place of `nnx.Param`."""
+        is_variable = lambda leaf: isinstance(leaf, nnx.Variable)
+        return jax.tree.map(lambda v: v[...], self.weights, is_leaf=is_variable)
+
+    def __call__(
+        self,
+        carry: Any,
+        xs: Any,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        resets: Any = None,
+        reverse: bool = False,
+        remat: int | str | None = None,
+        engine: str = "auto",
+    ) -> tuple[Any, Any]:
+        """The cell over time: see `jaxrnn.unroll`, whose every option is taken.
+
+        Args:
+            carry: the carry that comes in, or None for the initial one.
+            xs: ``[*batch, T, F]``.
+            lengths: int ``[*batch]``.
+            mask, resets: bool ``[*batch, T]``.
+            reverse, remat, engine: as `jaxrnn.unroll` takes them.
+
+        Returns:
+            ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.
+
+        Raises:
+            ValueError: as `jaxrnn.unroll` does.
+        """
+        return modules.run(
+            self.cell,
+            self.params,
+            carry,
+            xs,
+            time_major=self.time_major,
+            between=self.dropout,
+            lengths=lengths,
+            mask=mask,
+            resets=resets,
+            reverse=reverse,
+            remat=remat,
+            engine=engine,
+        )
+
+
+def _param(array: jax.Array, names: tuple | None) -> nnx.Param:
+    return nnx.Param(array, out_sharding=names) if names else nnx.Param(array)
+
+
+class _Layers(RNN):
+    """Layers of one kind of cell, which the subclass names."""
+
+    make: Callable
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        time_major: bool = False,
+        sharding: Mapping[str, tuple] | None = None,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        cell = self.make(hidden_features, **options)
+        super().__init__(
+            modules.layers(cell, num_layers, bidirectional),
+            in_features,
+            dropout=dropout,
+            time_major=time_major,
+            sharding=sharding,
+            rngs=rngs,
+        )
+
+
+class SimpleRNN(_Layers):
+    """Layers of `jaxrnn.simple_rnn`.
+
+    Args:
+        in_features: F.
+        hidden_features: H.
+        num_layers: how many, on top of each other.
+        bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
+        dropout, time_major, sharding, rngs: see `RNN`.
+        options: those of `jaxrnn.simple_rnn`, such as ``activation="relu"``.
+
+    The carry is a tuple with one entry a layer, as that of `jaxrnn.stack`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxrnn.nnx
+        >>> from flax import nnx
+        >>> rnn = jaxrnn.nnx.SimpleRNN(3, 4, activation="relu", rngs=nnx.Rngs(0))
+        >>> (h,), hs = rnn(None, jnp.ones((2, 6, 3)))
+        >>> h.shape, hs.shape
+        ((2, 4), (2, 6, 4))
+    """
+
+    make = staticmethod(jaxrnn.simple_rnn)
+
+
+class LSTM(_Layers):
+    """Layers of `jaxrnn.lstm`.
+
+    Args:
+        in_features: F.
+        hidden_features: H.
+        num_layers: how many, on top of each other.
+        bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
+        dropout, time_major, sharding, rngs: see `RNN`.
+        options: those of `jaxrnn.lstm`, such as ``forget_bias=2.0``.
+
+    The carry is a tuple with one entry a layer, as that of `jaxrnn.stack`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxrnn.nnx
+        >>> from flax import nnx
+        >>> rngs = nnx.Rngs(0)
+        >>> lstm = jaxrnn.nnx.LSTM(3, 4, num_layers=2, dropout=0.1, rngs=rngs)
+        >>> carry, hs = lstm(None, jnp.ones((2, 6, 3)))
+        >>> carry[1].c.shape, hs.shape
+        ((2, 4), (2, 6, 4))
+    """
+
+    make = staticmethod(jaxrnn.lstm)
+
+
+class GRU(_Layers):
+    """Layers of `jaxrnn.gru`.
+
+    Args:
+        in_features: F.
+        hidden_features: H.
+        num_layers: how many, on top of each other.
+        bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
+        dropout, time_major, sharding, rngs: see `RNN`.
+        options: those of `jaxrnn.gru`, such as ``update_bias=1.0``.
+
+    The carry is a tuple with one entry a layer, as that of `jaxrnn.stack`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxrnn.nnx
+        >>> from flax import nnx
+        >>> gru = jaxrnn.nnx.GRU(3, 4, bidirectional=True, rngs=nnx.Rngs(0))
+        >>> (carry,), hs = gru(None, jnp.ones((2, 6, 3)))
+        >>> carry.backward.shape, hs.shape
+        ((2, 4), (2, 6, 8))
+    """
+
+    make = staticmethod(jaxrnn.gru)

@@ -1,0 +1,176 @@
+"""The NNX modules inside of what NNX users write around them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from jax.sharding import PartitionSpec as P
+
+import jaxrnn
+import jaxrnn.nnx
+from tests.laws import cases
+from tests.laws.cases import B, F, H, T
+
+
+def inputs(seed=5):
+    return jnp.asarray(np.random.RandomState(seed).randn(B, T, F))
+
+
+class Tagger(nnx.Module):
+    """A model as users write them."""
+
+    def __init__(self, rngs, dropout=0.0):
+        self.rnn = jaxrnn.nnx.GRU(F, H, num_layers=2, dropout=dropout, rngs=rngs)
+        self.readout = nnx.Linear(H, 2, param_dtype=jnp.float64, rngs=rngs)
+
+    def __call__(self, xs, lengths=None):
+        _, hs = self.rnn(None, xs, lengths=lengths)
+        return self.readout(hs)
+
+
+def test_state_has_names():
+    rnn = jaxrnn.nnx.LSTM(F, H, bidirectional=True, rngs=nnx.Rngs(0))
+    paths = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(rnn))}
+    ways = ("forward", "backward")
+    assert paths == {f"weights.0.{w}.{p}" for w in ways for p in ("wx", "wh", "b")}
+    assert all(isinstance(v, nnx.Param) for _, v in nnx.to_flat_state(nnx.state(rnn)))
+
+
+def test_the_key_draws_the_params():
+    one, two = (jaxrnn.nnx.RNN(jaxrnn.gru(H), F, rngs=nnx.Rngs(s)) for s in (0, 0))
+    other = jaxrnn.nnx.RNN(jaxrnn.gru(H), F, rngs=nnx.Rngs(1))
+    cases.assert_same_bits(one.params, two.params)
+    assert np.abs(one.params.wx - other.params.wx).min() > 0
+    rngs = nnx.Rngs(0)
+    first, second = (jaxrnn.nnx.RNN(jaxrnn.gru(H), F, rngs=rngs) for _ in range(2))
+    assert np.abs(first.params.wx - second.params.wx).min() > 0
+
+
+def test_training_under_jit_is_optax_by_hand():
+    model = Tagger(nnx.Rngs(0))
+    xs, lengths = inputs(), jnp.array([3, T, 0])
+    tx = optax.adam(1e-2)
+    graph, state = nnx.split(model)
+    state = nnx.to_pure_dict(state)  # arrays, which training leaves alone
+
+    def loss(model, xs, lengths):
+        return jnp.mean(model(xs, lengths) ** 2)
+
+    @nnx.jit
+    def update(model, optimizer, xs, lengths):
+        value, grads = nnx.value_and_grad(loss)(model, xs, lengths)
+        optimizer.update(model, grads)
+        return value
+
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    values = [float(update(model, optimizer, xs, lengths)) for _ in range(3)]
+
+    memory = tx.init(state)
+
+    @jax.jit
+    def by_hand(state, memory):
+        def functional(state):
+            params = nnx.merge(graph, nnx.State(state)).rnn.params
+            cell = jaxrnn.stack(jaxrnn.gru(H), jaxrnn.gru(H))
+            _, hs = jaxrnn.unroll(
+                cell, params, None, xs.swapaxes(0, 1), lengths=lengths
+            )
+            readout = state["readout"]
+            return jnp.mean((hs @ readout["kernel"] + readout["bias"]) ** 2)
+
+        value, grads = jax.value_and_grad(functional)(state)
+        updates, memory = tx.update(grads, memory)
+        return optax.apply_updates(state, updates), memory, value
+
+    for value in values:
+        state, memory, expected = by_hand(state, memory)
+        assert abs(value - float(expected)) <= 1e-12
+    assert values[2] < values[0]
+
+
+def test_vmap_over_seeds():
+    @nnx.vmap(in_axes=0, out_axes=0)
+    def make(rngs):
+        return jaxrnn.nnx.RNN(jaxrnn.lstm(H), F, rngs=rngs)
+
+    @nnx.vmap(in_axes=(0, None), out_axes=0)
+    def run(rnn, xs):
+        return rnn(None, xs)[1]
+
+    many, xs = make(nnx.Rngs(0).split(3)), inputs()
+    hs = run(many, xs)
+    assert hs.shape == (3, B, T, H)
+    for seed in range(3):
+        params = jax.tree.map(lambda a, s=seed: a[s], many.params)
+        _, one = jaxrnn.unroll(jaxrnn.lstm(H), params, None, xs.swapaxes(0, 1))
+        cases.assert_close(hs[seed], one.swapaxes(0, 1))
+    assert np.abs(hs[0] - hs[1]).max() > 0.01
+
+
+def test_a_second_call_compiles_nothing():
+    rnn, traces = jaxrnn.nnx.LSTM(F, H, dropout=0.2, num_layers=2, rngs=nnx.Rngs(0)), []
+
+    @nnx.jit
+    def run(rnn, xs):
+        traces.append(None)
+        return rnn(None, xs)[1]
+
+    first, second = run(rnn, inputs(1)), run(rnn, inputs(1))
+    assert len(traces) == 1
+    assert np.abs(first - second).max() > 1e-3  # the dropout's stream went on
+    rnn.eval()
+    cases.assert_same_bits(run(rnn, inputs(1)), run(rnn, inputs(1)))
+
+
+def test_split_merge_and_clone():
+    model, xs = Tagger(nnx.Rngs(0)), inputs()
+    expected = model(xs)
+    graph, state = nnx.split(model)
+    kept = jax.tree.map(jnp.copy, state)  # a state shares its model's variables
+    changed = jax.tree.map(lambda a: a * 0.5, state)
+    cases.assert_same_bits(nnx.merge(graph, state)(xs), expected)
+    cases.assert_same_bits(nnx.clone(model)(xs), expected)
+    nnx.update(model, changed)
+    assert np.abs(model(xs) - expected).max() > 1e-3
+    nnx.update(model, kept)
+    cases.assert_same_bits(model(xs), expected)
+    abstract = nnx.eval_shape(lambda: Tagger(nnx.Rngs(0)))
+    nnx.update(abstract, kept)
+    cases.assert_same_bits(abstract(xs), expected)
+
+
+def test_orbax_checkpoint(tmp_path):
+    ocp = pytest.importorskip("orbax.checkpoint")
+    model, xs = Tagger(nnx.Rngs(0)), inputs()
+    saver = ocp.StandardCheckpointer()
+    saver.save(tmp_path / "one", nnx.state(model))
+    saver.wait_until_finished()
+    other = Tagger(nnx.Rngs(1))
+    assert np.abs(other(xs) - model(xs)).max() > 1e-3
+    restored = saver.restore(tmp_path / "one", nnx.state(other))
+    nnx.update(other, restored)
+    cases.assert_same_bits(other(xs), model(xs))
+    saver.close()
+
+
+def test_sharding_metadata():
+    mesh = jax.make_mesh(
+        (2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2
+    )
+    names = {"wx": (None, "model"), "wh": ("data", "model"), "b": ("model",)}
+
+    @nnx.jit
+    def run(rnn, xs):
+        return rnn(None, xs)[1]
+
+    plain = jaxrnn.nnx.LSTM(F, 4, num_layers=2, rngs=nnx.Rngs(0))
+    with jax.set_mesh(mesh):
+        rnn = jaxrnn.nnx.LSTM(F, 4, num_layers=2, sharding=names, rngs=nnx.Rngs(0))
+        specs = nnx.to_pure_dict(nnx.get_partition_spec(nnx.state(rnn)))
+        for layer in specs["weights"].values():
+            assert layer == {k: P(*axes) for k, axes in names.items()}
+        assert rnn.params[1].wh.sharding.spec == P("data", "model")
+        hs = run(rnn, inputs())
+    cases.assert_close(hs, run(plain, inputs()))
