@@ -24,7 +24,7 @@ class Cell(NamedTuple):
             ``xs [T, *batch, F]``; None stands for the plain scan of ``step``.
         parts: what the cell is made of: a `Gated`, or the cells of a composition.
         spec: kind and options, hashable, e.g. ``("lstm", ("hidden", 128))``. Read by
-            repr, errors and probes; by nothing numerical.
+            repr, errors, probes and `convert`; by nothing numerical.
 
     Example:
         A leaky integrator with no parameters:
@@ -51,16 +51,14 @@ class Cell(NamedTuple):
     spec: tuple = ()
 
     def __repr__(self) -> str:
-        return _show(self.spec) if self.spec else f"Cell({self.step})"
+        return show(self.spec) if self.spec else f"Cell({self.step})"
 
 
-def _show(spec: tuple) -> str:
+def show(spec: tuple) -> str:
+    """A `Cell.spec` as the call that made the cell."""
     kind, *options = spec
     cells = [
-        _show(inner)
-        for name, *value in options
-        if name == "cells"
-        for inner in value[0]
+        show(inner) for name, *value in options if name == "cells" for inner in value[0]
     ]
     named = ["=".join(map(str, option)) for option in options if option[0] != "cells"]
     return f"{kind}({', '.join(cells + named)})"
@@ -95,13 +93,18 @@ def spec_of(kind: str, **options: Any) -> tuple:
     def entry(name, value):
         if isinstance(value, (bool, int, float, str, tuple)):
             return (name, value)
-        if callable(value):
-            return (name, getattr(value, "__name__", type(value).__name__))
         if isinstance(value, (np.dtype, type)):
             return (name, np.dtype(value).name)
+        if callable(value):
+            return (name, name_of(value))
         return (name,)
 
     return (kind, *(entry(n, v) for n, v in options.items() if v is not None))
+
+
+def name_of(function: Callable) -> str:
+    """A function's name in a `Cell.spec`; in brackets, unlike that of an option."""
+    return f"<{getattr(function, '__name__', type(function).__name__)}>"
 
 
 def one_step(xs: Any, leading: int = 1) -> Any:

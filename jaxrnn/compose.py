@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, Control, check_like, select
+from jaxrnn.cell import Cell, Control, check_like, name_of, select
 from jaxrnn.gated import Gated, gated
 
 
@@ -207,7 +207,7 @@ def bidirectional(
         return BidirectionalCarry(cf, cb), select(control.valid, join(hf, hb), 0)
 
     cells = (forward, backward)
-    name = merge if isinstance(merge, str) else getattr(merge, "__name__", "merge")
+    name = merge if isinstance(merge, str) else name_of(merge)
     spec = (*_spec("bidirectional", *cells), ("merge", name))
     return Cell(init, initial_carry, step, unroll, cells, spec)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn.extra import need
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -405,13 +407,7 @@ def _axes(ax: "Axes | None") -> "Axes":
 
 
 def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            'jaxrnn.plot needs matplotlib: pip install "jaxrnn[plot]"'
-        ) from error
-    return plt
+    return need("matplotlib.pyplot")
 
 
 def _heat(ax, values, words, title, units, colours, low, high, label) -> "Axes":

@@ -27,6 +27,14 @@ def test_training_imports_extras_when_used():
         assert f"'{other}'" not in done.stdout
 
 
+def test_converting_imports_no_other_library():
+    code = "import jaxrnn.convert, sys; print([m for m in sys.modules if '.' not in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "'jaxrnn'" in done.stdout, done.stderr
+    for other in ("flax", "torch", "keras", "haiku", "equinox", "safetensors"):
+        assert f"'{other}'" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("missing", "call"),
     [

@@ -88,6 +88,8 @@ def simple_rnn(
             f"got {activation!r}."
         )
     phi = activation if callable(activation) else ACTIVATIONS[activation]
+    # jnp.tanh and "tanh" are one activation, and so have one name.
+    activation = {f: name for name, f in ACTIVATIONS.items()}.get(phi, phi)
 
     def init(key, features):
         kx, kh, kb = jax.random.split(key, 3)

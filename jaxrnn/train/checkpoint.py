@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.extra import need
 from jaxrnn.train import parallel
-from jaxrnn.train.extra import need
 
 FORMAT = "jaxrnn.train 1"
 

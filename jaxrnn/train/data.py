@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrnn.train.extra import need
+from jaxrnn.extra import need
 from jaxrnn.train.parallel import batch_axes
 from jaxrnn.train.step import check_count
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.extra import need
 from jaxrnn.train import parallel
-from jaxrnn.train.extra import need
 from jaxrnn.train.step import State
 
 # The key that data are drawn from is folded from the run's with this, which no step is.

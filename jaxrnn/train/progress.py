@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jaxrnn.train.extra import need
+from jaxrnn.extra import need
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec as P
 
+from jaxrnn.extra import need
 from jaxrnn.train import parallel
-from jaxrnn.train.extra import need
 from jaxrnn.train.feed import Drawn, Fed, begun
 from jaxrnn.train.fit import many
 from jaxrnn.train.parallel import to_host

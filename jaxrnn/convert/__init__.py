@@ -1,0 +1,33 @@
+"""Weights to and from other libraries, none of which is imported, and files.
+
+Every ``from_*`` gives ``(cell, params)`` and every ``to_*`` takes them, for simple RNNs,
+LSTMs and GRUs, stacked and bidirectional. What has no exact counterpart is refused.
+"""
+
+from jaxrnn.convert.cudnn import from_cudnn, to_cudnn
+from jaxrnn.convert.equinox import from_equinox, to_equinox
+from jaxrnn.convert.files import load_safetensors, read_safetensors, save_safetensors
+from jaxrnn.convert.flax import from_linen, from_nnx, to_linen, to_nnx
+from jaxrnn.convert.haiku import from_haiku, to_haiku
+from jaxrnn.convert.keras import from_keras, to_keras
+from jaxrnn.convert.torch import from_torch, to_torch
+
+__all__ = [
+    "from_cudnn",
+    "from_equinox",
+    "from_haiku",
+    "from_keras",
+    "from_linen",
+    "from_nnx",
+    "from_torch",
+    "load_safetensors",
+    "read_safetensors",
+    "save_safetensors",
+    "to_cudnn",
+    "to_equinox",
+    "to_haiku",
+    "to_keras",
+    "to_linen",
+    "to_nnx",
+    "to_torch",
+]

@@ -1,0 +1,102 @@
+"""The flat weights of cuDNN's LSTM, as `jax.experimental.rnn` has them.
+
+First ``W_ih [4H, F], W_hh [4H, H]`` of every layer and direction (forward before
+backward), then ``b_ih, b_hh [4H]`` of each in the same order; gates i f g o.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.cells.lstm import LSTMParams
+from jaxrnn.convert.layers import array, assemble, only, put_together, take_apart
+
+
+def from_cudnn(
+    weights: Any,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+) -> tuple[Cell, Any]:
+    """The cell and the params of a flat weight vector of `jax.experimental.rnn.lstm`.
+
+    Args:
+        weights: ``[N]``.
+        input_size, hidden_size, num_layers, bidirectional: as that function takes them.
+
+    Returns:
+        ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+
+    Raises:
+        ValueError: for a vector of another length.
+
+    Example:
+        >>> import jax
+        >>> from jax.experimental import rnn
+        >>> from jaxrnn import convert
+        >>> weights = rnn.init_lstm_weight(jax.random.key(0), 3, 4, 1, False)
+        >>> cell, params = convert.from_cudnn(weights, 3, 4)
+        >>> cell, params.wx.shape
+        (lstm(hidden=4), (3, 16))
+    """
+    ways = 2 if bidirectional else 1
+    rows = 4 * hidden_size
+    inputs = [input_size] + [ways * hidden_size] * (num_layers - 1)
+    cells = [(rows, width) for width in inputs for _ in range(ways)]
+    shapes = [s for one in cells for s in (one, (rows, hidden_size))]
+    shapes += [(rows,)] * (2 * len(cells))
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    flat = array("weights", weights)
+    if flat.shape != (sum(sizes),):
+        raise ValueError(
+            f"weights: expected [{sum(sizes)}] for an LSTM of these sizes, "
+            f"got {list(flat.shape)}."
+        )
+    parts = np.split(flat, np.cumsum(sizes)[:-1])
+    parts = [a.reshape(shape) for a, shape in zip(parts, shapes, strict=True)]
+    kernels, biases = parts[: 2 * len(cells)], parts[2 * len(cells) :]
+    made = [
+        assemble("weights", kernels[n].T, kernels[n + 1].T, biases[n] + biases[n + 1])
+        for n in range(0, 2 * len(cells), 2)
+    ]
+    return put_together([tuple(made[n : n + ways]) for n in range(0, len(made), ways)])
+
+
+def to_cudnn(cell: Cell, params: Any) -> np.ndarray:
+    """The flat weights ``[N]`` with which cuDNN's LSTM computes what the cell does.
+
+    Args:
+        cell: `lstm`, a `bidirectional` of two that are concatenated, or a `stack` of
+            either, all of one width.
+        params: the cell's.
+
+    Returns:
+        ``[N]``; of cuDNN's two biases the second is zero.
+
+    Raises:
+        ValueError: for any other cell.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.lstm(4)
+        >>> convert.to_cudnn(cell, cell.init(jax.random.key(0), 3)).shape
+        (144,)
+    """
+    apart = take_apart(cell, params)
+    only("cuDNN", apart, (), ("concat",))
+    flat = [p for layer in apart.params for p in layer]
+    alike = {(type(p), len(p.wh)) for p in flat}
+    if (
+        len(alike) > 1
+        or not isinstance(flat[0], LSTMParams)
+        or len({len(layer) for layer in apart.params}) > 1
+    ):
+        raise ValueError(
+            f"cell: jax.experimental.rnn has LSTMs of one width alone, got {cell!r}."
+        )
+    kernels = [w.T.ravel() for p in flat for w in (p.wx, p.wh)]
+    biases = [b for p in flat for b in (p.b, np.zeros_like(p.b))]
+    return np.concatenate(kernels + biases)

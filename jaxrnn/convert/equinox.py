@@ -1,0 +1,100 @@
+"""Equinox's cells: ``weight_ih [G H, F]``, i f g o and r z n, one bias, and bias_n."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import GRUParams
+from jaxrnn.cells.simple import SimpleRNNParams
+from jaxrnn.convert.layers import (
+    array,
+    assemble,
+    nested,
+    no_bias,
+    put_together,
+    take_apart,
+    unnested,
+)
+
+FIELDS = ("weight_ih", "weight_hh", "bias", "bias_n")
+
+
+def from_equinox(cells: Any, *, merge: str | Callable = "concat") -> tuple[Cell, Any]:
+    """The cell and the params of Equinox's LSTMCell or GRUCell.
+
+    Args:
+        cells: a cell, or a mapping of its fields; a list with one entry a layer, where
+            a pair ``(forward, backward)`` is a bidirectional layer.
+        merge: of bidirectional layers.
+
+    Returns:
+        ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+
+    Raises:
+        ValueError: for what has no such fields, or shapes that do not agree.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import convert
+        >>> random = np.random.RandomState(0)
+        >>> fields = dict(weight_ih=random.randn(16, 3), weight_hh=random.randn(16, 4))
+        >>> cell, params = convert.from_equinox(fields)
+        >>> cell
+        lstm(hidden=4)
+    """
+    return put_together(nested(cells, _read), merge=merge)
+
+
+def _read(cell: Any) -> Any:
+    if isinstance(cell, Mapping):
+        have = {name: cell.get(name) for name in FIELDS}
+    else:
+        have = {name: getattr(cell, name, None) for name in FIELDS}
+    if have["weight_ih"] is None or have["weight_hh"] is None:
+        raise ValueError(
+            "cells: expected an Equinox LSTMCell or GRUCell, or its fields weight_ih, "
+            f"weight_hh, bias and bias_n, got {type(cell).__name__}."
+        )
+    wx, wh = (array(f"cells.{n}", have[n]).T for n in ("weight_ih", "weight_hh"))
+    return assemble("cells", wx, wh, have["bias"], have["bias_n"])
+
+
+def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:
+    """The fields of the Equinox cells that compute what the cell does.
+
+    Args:
+        cell: `lstm` or `gru`, a `bidirectional` of two such, or a `stack` of either.
+        params: the cell's.
+        bias: False for cells with ``use_bias=False``; biases must then be zero.
+
+    Returns:
+        field -> NumPy array, to be put in place by ``eqx.tree_at``; a pair of such for
+        a bidirectional layer; for two layers or more a list.
+
+    Raises:
+        ValueError: for a cell that Equinox does not have, with the reason.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.gru(4)
+        >>> fields = convert.to_equinox(cell, cell.init(jax.random.key(0), 3))
+        >>> {name: a.shape for name, a in fields.items()}
+        {'weight_ih': (12, 3), 'weight_hh': (12, 4), 'bias': (12,), 'bias_n': (4,)}
+    """
+
+    def write(p):
+        if isinstance(p, SimpleRNNParams):
+            raise ValueError(f"cell: Equinox has no simple RNN, got {cell!r}.")
+        fields = {"weight_ih": p.wx.T, "weight_hh": p.wh.T}
+        if not bias:
+            no_bias("Equinox", p)
+        else:
+            fields["bias"] = p.b
+            if isinstance(p, GRUParams):
+                fields["bias_n"] = p.bn
+        return {name: np.array(a, order="C") for name, a in fields.items()}
+
+    return unnested(take_apart(cell, params).params, write)

@@ -1,0 +1,210 @@
+"""Params in safetensors files: named arrays and a little text, nothing that can run."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn
+from jaxrnn.cell import Cell
+from jaxrnn.extra import need
+
+# Options of built-in cells that shape initial values and nothing that is computed.
+INITIAL = {"forget_bias", "update_bias", "dtype"}
+
+
+def save_safetensors(
+    path: str | Path, params: Any, *, cell: Cell | None = None
+) -> None:
+    """Writes params to a file, whole or not at all.
+
+    Args:
+        path: the file; what was there is replaced once the new one is complete.
+        params: a pytree of arrays; leaves are named by their path, such as
+            ``0.forward.wx``.
+        cell: the cell whose params they are, for its name in the file.
+
+    Raises:
+        ValueError: for two leaves of one name, or one that is no array of numbers.
+        OSError: where the file cannot be written.
+        ImportError: without the extra ``safetensors``.
+
+    Example:
+        >>> import jax, jaxrnn, tempfile
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.lstm(4)
+        >>> params = cell.init(jax.random.key(0), 3)
+        >>> path = tempfile.mkdtemp() + "/lstm.safetensors"
+        >>> convert.save_safetensors(path, params, cell=cell)
+        >>> sorted(convert.read_safetensors(path))
+        ['b', 'wh', 'wx']
+    """
+    library, path = need("safetensors.numpy"), Path(path)
+    about = {"format": "jaxrnn", "jaxrnn": jaxrnn.__version__}
+    if cell is not None:
+        about["cell"] = _computes(cell)
+    tensors = {}
+    for name, leaf in _named(params).items():
+        # In C order: the format's writer copies memory as it lies.
+        tensors[name] = _plain(name, leaf)
+    try:
+        data = library.save(tensors, metadata=about)
+    except Exception as error:
+        raise ValueError(
+            f"params: a file cannot hold them ({_brief(error)})."
+        ) from error
+    _write(path, data)
+
+
+def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -> Any:
+    """Reads params from a file, if it holds exactly what is expected.
+
+    Args:
+        path: the file.
+        like: the structure, shapes and dtypes to expect: params, or
+            ``jax.eval_shape(lambda: cell.init(key, features))``.
+        cell: the cell that the params are for; if the file names one, it must compute
+            the same, whatever its initial values.
+
+    Returns:
+        Params with the structure of `like`.
+
+    Raises:
+        ValueError: for a file that is damaged or none of this format, names that are
+            missing or too many, another shape or dtype, or another cell's.
+        OSError: where the file cannot be read.
+        ImportError: without the extra ``safetensors``.
+
+    Example:
+        >>> import jax, jaxrnn, tempfile
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.stack(jaxrnn.gru(4), jaxrnn.gru(4))
+        >>> params = cell.init(jax.random.key(0), 3)
+        >>> path = tempfile.mkdtemp() + "/gru.safetensors"
+        >>> convert.save_safetensors(path, params, cell=cell)
+        >>> like = jax.eval_shape(lambda: cell.init(jax.random.key(0), 3))
+        >>> loaded = convert.load_safetensors(path, like, cell=cell)
+        >>> bool((loaded[1].wh == params[1].wh).all())
+        True
+    """
+    tensors, about = _read(path)
+    if cell is not None and about.get("cell", _computes(cell)) != _computes(cell):
+        raise ValueError(
+            f"{path}: expected the params of {_computes(cell)}, got those of "
+            f"{about['cell']}."
+        )
+    wanted = _named(like)
+    for name in sorted(set(wanted) ^ set(tensors)):
+        what = "no tensor" if name in wanted else "a tensor that is not expected,"
+        raise ValueError(
+            f"{path}: {what} {name!r}. Expected {sorted(wanted)}, got {sorted(tensors)}."
+        )
+    for name, leaf in wanted.items():
+        have, dtype = tensors[name], np.dtype(leaf.dtype)
+        if have.shape != leaf.shape or have.dtype != dtype:
+            raise ValueError(
+                f"{path}: {name!r}: expected {dtype} {list(leaf.shape)}, "
+                f"got {have.dtype} {list(have.shape)}."
+            )
+    leaves = [jnp.asarray(tensors[name]) for name in wanted]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads every array of a file, whoever wrote it.
+
+    Args:
+        path: the file, such as a torch state dict's, which `from_torch` takes.
+
+    Returns:
+        name -> NumPy array.
+
+    Raises:
+        ValueError: for a file that is damaged or none of this format.
+        OSError: where the file cannot be read.
+        ImportError: without the extra ``safetensors``.
+
+    Example:
+        >>> import jax, jaxrnn, tempfile
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.simple_rnn(4)
+        >>> path = tempfile.mkdtemp() + "/rnn.safetensors"
+        >>> convert.save_safetensors(path, cell.init(jax.random.key(0), 3))
+        >>> convert.read_safetensors(path)["wx"].shape
+        (3, 4)
+    """
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[dict, Mapping]:
+    library = need("safetensors")
+    with open(path, "rb"):  # an OSError of Python's own, which names the file
+        pass
+    try:
+        with library.safe_open(path, framework="np") as file:
+            names = file.keys()
+            tensors = {name: np.array(file.get_tensor(name)) for name in names}
+            return tensors, file.metadata() or {}
+    except Exception as error:
+        raise ValueError(
+            f"{path}: expected a whole safetensors file, got one that does not read "
+            f"({_brief(error)})."
+        ) from error
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__
+
+
+def _write(path: Path, data: bytes) -> None:
+    """To a file beside it, then renamed: a reader sees the old one or the new one."""
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with staged.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their dotted paths."""
+    named: dict[str, Any] = {}
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name in named:
+            raise ValueError(f"params: two leaves are named {name!r}.")
+        named[name] = leaf
+    return named
+
+
+def _plain(name: str, leaf: Any) -> np.ndarray:
+    if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        raise ValueError(
+            f"params: {name!r} is a random key. Save jax.random.key_data of it."
+        )
+    return np.array(leaf, order="C")
+
+
+def _computes(cell: Cell) -> str:
+    """The cell's name without the options that only shape its initial values."""
+
+    def strip(spec):
+        kind, *options = spec
+        kept = [
+            ("cells", tuple(strip(inner) for inner in option[1]))
+            if option[0] == "cells"
+            else option
+            for option in options
+            if option[0] not in INITIAL
+        ]
+        return (kind, *kept)
+
+    return repr(cell._replace(spec=strip(cell.spec) if cell.spec else ()))

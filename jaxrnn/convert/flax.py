@@ -1,0 +1,245 @@
+"""Flax's trees, Linen's and NNX's: a Dense for each gate, or one for x and one for h.
+
+Linen packs nothing: ``ii if ig io`` read x, ``hi hf hg ho`` read h and have the LSTM's
+bias; the GRU's ``hn`` alone of its recurrent ones has one. NNX's LSTMCell does the same,
+and its other cells pack i f g o and r z n; its GRUCell has no recurrent bias.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import GRUParams
+from jaxrnn.cells.lstm import LSTMParams
+from jaxrnn.convert.layers import (
+    array,
+    assemble,
+    nested,
+    pack,
+    put_together,
+    split,
+    take_apart,
+    unnested,
+)
+
+GATES = {"ifgo": LSTMParams, "rzn": GRUParams}
+
+
+def from_linen(
+    params: Any,
+    *,
+    activation: str | Callable = "tanh",
+    merge: str | Callable = "concat",
+) -> tuple[Cell, Any]:
+    """The cell and the params of Flax Linen's SimpleCell, LSTMCell or GRUCell.
+
+    Args:
+        params: the params of a cell, or of an ``RNN`` or ``Bidirectional`` around it,
+            or a list with those of each layer. A pair ``(forward, backward)`` is a
+            bidirectional layer too.
+        activation: of a SimpleCell.
+        merge: of bidirectional layers.
+
+    Returns:
+        ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+
+    Raises:
+        ValueError: for names that are no such cell's, or shapes that do not agree.
+
+    Example:
+        >>> import flax.linen as nn, jax, jax.numpy as jnp
+        >>> h, x = jnp.ones((2, 4)), jnp.ones((2, 3))
+        >>> from jaxrnn import convert
+        >>> variables = nn.GRUCell(4).init(jax.random.key(0), h, x)
+        >>> cell, params = convert.from_linen(variables["params"])
+        >>> cell
+        gru(hidden=4)
+    """
+    layers = nested(params, _read, layer=_ways)
+    return put_together(layers, activation=activation, merge=merge)
+
+
+def from_nnx(
+    state: Any,
+    *,
+    activation: str | Callable = "tanh",
+    merge: str | Callable = "concat",
+) -> tuple[Cell, Any]:
+    """The cell and the params of Flax NNX's SimpleCell, GRUCell or either LSTM cell.
+
+    Args:
+        state: ``nnx.state(module)`` of a cell, or of an ``RNN`` or ``Bidirectional``
+            around it, or a list with those of each layer. A pair
+            ``(forward, backward)`` is a bidirectional layer too.
+        activation: of a SimpleCell.
+        merge: of bidirectional layers.
+
+    Returns:
+        ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+
+    Raises:
+        ValueError: for names that are no such cell's, or shapes that do not agree.
+
+    Example:
+        >>> from flax import nnx
+        >>> from jaxrnn import convert
+        >>> module = nnx.RNN(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)))
+        >>> cell, params = convert.from_nnx(nnx.state(module))
+        >>> cell, params.wx.shape
+        (lstm(hidden=4), (3, 16))
+    """
+    layers = nested(state, _read, layer=_ways)
+    return put_together(layers, activation=activation, merge=merge)
+
+
+def _ways(tree: Any) -> tuple | None:
+    """The two halves of a ``Bidirectional``'s tree."""
+    if not isinstance(tree, Mapping) or "forward_rnn" not in tree:
+        return None
+    return tree["forward_rnn"], tree["backward_rnn"]
+
+
+def _read(tree: Any) -> Any:
+    while isinstance(tree, Mapping) and "cell" in tree:  # of an RNN
+        tree = tree["cell"]
+    if not isinstance(tree, Mapping):
+        raise ValueError(
+            f"params: expected a cell's mapping of names, got {type(tree).__name__}. "
+            "Give a list for several layers."
+        )
+    tree = {"if" if name == "if_" else name: tree[name] for name in tree}
+    names = set(tree)
+    if names == {"i", "h"}:
+        return _dense(tree["i"], tree["h"])
+    if names == {"dense_i", "dense_h"}:
+        return _dense(tree["dense_i"], tree["dense_h"])
+    for gates in GATES:
+        if names == {side + gate for side in "ih" for gate in gates}:
+            return _by_gate(tree, gates)
+    raise ValueError(
+        "params: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
+        f"{sorted(names)}. Give that part of the tree alone, and a list for several "
+        "layers."
+    )
+
+
+def _dense(from_x: Mapping, from_h: Mapping) -> Any:
+    """One Dense each; whichever has a bias has the only one."""
+    biases = [part["bias"] for part in (from_x, from_h) if "bias" in part]
+    if len(biases) > 1:
+        raise ValueError("params: expected a bias on x or on h, got two.")
+    return assemble("params", from_x["kernel"], from_h["kernel"], *biases)
+
+
+def _by_gate(tree: Mapping, gates: str) -> Any:
+    def packed(side, what):
+        return pack(
+            *(array(f"params[{side}{gate}]", tree[side + gate][what]) for gate in gates)
+        )
+
+    wx, wh = packed("i", "kernel"), packed("h", "kernel")
+    if gates == "ifgo":
+        return assemble("params", wx, wh, packed("h", "bias"))
+    return assemble("params", wx, wh, packed("i", "bias"), tree["hn"]["bias"])
+
+
+def to_linen(cell: Cell, params: Any) -> Any:
+    """The params of the Flax Linen cells that compute what the cell does.
+
+    Args:
+        cell: `simple_rnn`, `lstm` or `gru`, a `bidirectional` of two such, or a `stack`
+            of either.
+        params: the cell's.
+
+    Returns:
+        The cell's params, so that ``{"params": {"cell": ...}}`` are an ``RNN``'s
+        variables; for a bidirectional layer those of a ``Bidirectional`` of two
+        ``RNN``; for two layers or more a list.
+
+    Raises:
+        ValueError: for a cell that Flax does not have, with the reason.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.lstm(4)
+        >>> tree = convert.to_linen(cell, cell.init(jax.random.key(0), 3))
+        >>> tree["if"]["kernel"].shape, tree["hf"]["bias"].tolist()
+        ((3, 4), [1.0, 1.0, 1.0, 1.0])
+    """
+    return unnested(take_apart(cell, params).params, _write, both=_both)
+
+
+def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
+    """The state of the Flax NNX cells that compute what the cell does.
+
+    Args:
+        cell: `simple_rnn`, `lstm` or `gru`, a `bidirectional` of two such, or a `stack`
+            of either.
+        params: the cell's.
+        optimized: whether LSTMs are ``OptimizedLSTMCell``, not ``LSTMCell``.
+
+    Returns:
+        A tree for ``nnx.update(cell, ...)``, and ``{"cell": ...}`` for an ``RNN``; for
+        a bidirectional layer that of a ``Bidirectional`` of two ``RNN``; for two layers
+        or more a list.
+
+    Raises:
+        ValueError: for a cell that NNX does not have, with the reason: its GRUCell has
+            no recurrent bias, so ``bn`` must be zero.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from flax import nnx
+        >>> from jaxrnn import convert
+        >>> cell, module = jaxrnn.lstm(4), nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0))
+        >>> nnx.update(module, convert.to_nnx(cell, cell.init(jax.random.key(0), 3)))
+        >>> module.hf.bias[...].tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
+
+    def write(p):
+        if isinstance(p, GRUParams):
+            if np.any(p.bn):
+                raise ValueError(
+                    "params.bn: expected zeros, because nnx.GRUCell has no recurrent "
+                    "bias of n."
+                )
+            return _packed(p.wx, p.wh, bias_on="i", b=p.b)
+        if isinstance(p, LSTMParams):
+            if optimized:
+                return _packed(p.wx, p.wh, bias_on="h", b=p.b)
+            tree = _write(p)
+            tree["if_"] = tree.pop("if")
+            return tree
+        return _packed(p.wx, p.wh, bias_on="i", b=p.b)
+
+    return unnested(take_apart(cell, params).params, write, both=_both)
+
+
+def _packed(wx, wh, *, bias_on: str, b) -> dict:
+    tree = {"dense_i": {"kernel": wx}, "dense_h": {"kernel": wh}}
+    tree[f"dense_{bias_on}"]["bias"] = b
+    return tree
+
+
+def _both(ways: list) -> dict:
+    return dict(forward_rnn={"cell": ways[0]}, backward_rnn={"cell": ways[1]})
+
+
+def _write(p: Any) -> dict:
+    gates = {kind: names for names, kind in GATES.items()}.get(type(p))
+    if gates is None:
+        return {"i": {"kernel": p.wx, "bias": p.b}, "h": {"kernel": p.wh}}
+    tree: dict = {}
+    for side, kernel in (("i", p.wx), ("h", p.wh)):
+        for gate, k in zip(gates, split(kernel, len(gates)), strict=True):
+            tree[side + gate] = {"kernel": np.array(k, order="C")}
+    biased = "h" if gates == "ifgo" else "i"
+    for gate, b in zip(gates, split(p.b, len(gates)), strict=True):
+        tree[biased + gate]["bias"] = np.array(b)
+    if gates == "rzn":
+        tree["hn"]["bias"] = p.bn
+    return tree

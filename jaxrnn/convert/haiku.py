@@ -1,0 +1,191 @@
+"""Haiku's params: one matrix on ``[x, h]``, i g f o, and 1 added to f at run time.
+
+That 1 is an ordinary part of the forget bias here, so it is added on the way in and
+taken off on the way out. Haiku's VanillaRNN is ReLU, with two biases that are summed.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import GRUParams
+from jaxrnn.cells.lstm import LSTMParams
+from jaxrnn.convert.layers import (
+    array,
+    assemble,
+    pack,
+    put_together,
+    split,
+    take_apart,
+)
+
+BEFORE = (
+    "Haiku's GRU resets the memory before the recurrent matmul, and the one here after "
+    "it: no weights make them equal"
+)
+
+
+def from_haiku(
+    params: Mapping[str, Mapping],
+    *,
+    names: Sequence[str] | None = None,
+    bidirectional: bool = False,
+    merge: str | Callable = "concat",
+) -> tuple[Cell, Any]:
+    """The cell and the params of Haiku's LSTM or VanillaRNN modules.
+
+    Args:
+        params: module name -> name -> array, as ``init`` returns them.
+        names: the modules' names in the order of the layers, such as
+            ``("lstm", "lstm_1")``; None is all that there are, in the order of their
+            numbers.
+        bidirectional: whether the modules are forward and backward by turns.
+        merge: of bidirectional layers.
+
+    Returns:
+        ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+        A VanillaRNN is ``simple_rnn(..., activation="relu")``.
+
+    Raises:
+        ValueError: for a GRU, which resets before the matmul, for modules that are
+            neither, and for shapes that do not agree.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import convert
+        >>> random = np.random.RandomState(0)
+        >>> linear = {"w": random.randn(3 + 4, 16), "b": np.zeros(16)}
+        >>> cell, params = convert.from_haiku({"lstm/linear": linear})
+        >>> cell, params.b[4:8].tolist()  # Haiku's +1
+        (lstm(hidden=4), [1.0, 1.0, 1.0, 1.0])
+    """
+    modules: dict[str, dict] = {}
+    for name, weights in params.items():
+        module, _, part = name.rpartition("/")
+        if set(weights) == {"w_i", "w_h", "b"}:
+            module, part = name, "gru"
+        modules.setdefault(module, {})[part] = weights
+    if names is None:
+        stems = {re.sub(r"_\d+$", "", module) for module in modules}
+        if len(stems) != 1:
+            raise ValueError(
+                f"params: expected modules of one name, got {sorted(modules)}. Give "
+                "names= in the order of the layers."
+            )
+        names = sorted(modules, key=_number)
+    for name in names:
+        if name not in modules:
+            raise ValueError(
+                f"names: expected some of {sorted(modules)}, got {name!r}."
+            )
+    made = [_read(name, modules[name]) for name in names]
+    if bidirectional and len(made) % 2:
+        raise ValueError(
+            "bidirectional: expected an even number of modules, forward and backward "
+            f"by turns, got {list(names)}."
+        )
+    ways = 2 if bidirectional else 1
+    layers = [tuple(made[n : n + ways]) for n in range(0, len(made), ways)]
+    return put_together(layers, activation="relu", merge=merge)
+
+
+def _number(module: str) -> int:
+    match = re.search(r"_(\d+)$", module)
+    return int(match[1]) if match else 0
+
+
+def _read(name: str, parts: Mapping) -> Any:
+    if set(parts) == {"gru"}:
+        raise ValueError(f"params[{name!r}]: {BEFORE}.")
+    if set(parts) == {"linear"}:
+        w, b = (array(f"params[{name!r}].{k}", parts["linear"][k]) for k in "wb")
+        hidden = b.size // 4
+        if b.ndim != 1 or b.size % 4 or w.ndim != 2 or len(w) <= hidden:
+            raise ValueError(
+                f"params[{name!r}]: expected w [F + H, 4 H] and b [4 H], "
+                f"got {list(w.shape)} and {list(b.shape)}."
+            )
+        i, f, g, o = split(_swap(b), 4)
+        b = pack(i, f + np.ones((), b.dtype), g, o)
+        return assemble(f"params[{name!r}]", _swap(w[:-hidden]), _swap(w[-hidden:]), b)
+    if set(parts) == {"linear", "linear_1"}:
+        from_x, from_h = parts["linear"], parts["linear_1"]
+        b = array(f"params[{name!r}].b", from_x["b"])
+        if "b" in from_h:
+            b = b + array(f"params[{name!r}].b", from_h["b"])
+        return assemble(f"params[{name!r}]", from_x["w"], from_h["w"], b)
+    raise ValueError(
+        f"params[{name!r}]: expected the linear layers of an LSTM or a VanillaRNN, got "
+        f"{sorted(parts)}."
+    )
+
+
+def _swap(a: Any) -> np.ndarray:
+    """Haiku's i g f o to i f g o, and back."""
+    i, one, two, o = split(a, 4)
+    return pack(i, two, one, o)
+
+
+def to_haiku(
+    cell: Cell,
+    params: Any,
+    *,
+    names: Sequence[str] | None = None,
+    double_bias: bool = True,
+) -> dict[str, dict]:
+    """The params of the Haiku modules that compute what the cell does.
+
+    Args:
+        cell: `lstm`, a `simple_rnn` with relu, a `bidirectional` of two such, or a
+            `stack` of either.
+        params: the cell's.
+        names: the modules' names in the order of the layers, forward and backward by
+            turns; None is Haiku's own: ``lstm``, ``lstm_1`` and so on.
+        double_bias: a VanillaRNN's option of that name.
+
+    Returns:
+        module name -> name -> NumPy array.
+
+    Raises:
+        ValueError: for a cell that Haiku does not have, with the reason.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.stack(jaxrnn.lstm(4), jaxrnn.lstm(5))
+        >>> tree = convert.to_haiku(cell, cell.init(jax.random.key(0), 3))
+        >>> {name: linear["w"].shape for name, linear in tree.items()}
+        {'lstm/linear': (7, 16), 'lstm_1/linear': (9, 20)}
+    """
+    apart = take_apart(cell, params)
+    if any(activation != "relu" for activation in apart.activations):
+        raise ValueError(f"cell: Haiku's VanillaRNN is relu alone, got {cell!r}.")
+    flat = [p for layer in apart.params for p in layer]
+    if names is None:
+        stems = ["lstm" if isinstance(p, LSTMParams) else "vanilla_rnn" for p in flat]
+        count = [stems[:n].count(stem) for n, stem in enumerate(stems)]
+        names = [f"{s}_{n}" if n else s for s, n in zip(stems, count, strict=True)]
+    if len(names) != len(flat) or len(set(names)) != len(flat):
+        raise ValueError(
+            f"names: expected {len(flat)} different ones, got {list(names)}."
+        )
+    tree = {}
+    for name, p in zip(names, flat, strict=True):
+        for part, weights in _write(p, double_bias).items():
+            tree[f"{name}/{part}"] = weights
+    return tree
+
+
+def _write(p: Any, double_bias: bool) -> dict:
+    if isinstance(p, GRUParams):
+        raise ValueError(f"cell: {BEFORE}.")
+    if isinstance(p, LSTMParams):
+        i, f, g, o = split(p.b, 4)
+        b = pack(i, f - np.ones((), f.dtype), g, o)
+        w = np.concatenate([_swap(p.wx), _swap(p.wh)])
+        return {"linear": {"w": w, "b": _swap(b)}}
+    from_h = {"w": p.wh} | ({"b": np.zeros_like(p.b)} if double_bias else {})
+    return {"linear": {"w": p.wx, "b": p.b}, "linear_1": from_h}

@@ -1,0 +1,152 @@
+"""Keras's weight lists: kernel, recurrent kernel, bias; i f c o and z r h.
+
+The GRU's bias has two rows: the input's, and the recurrent one, whose h is scaled by r.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import GRUParams
+from jaxrnn.convert.layers import (
+    array,
+    assemble,
+    nested,
+    no_bias,
+    only,
+    pack,
+    put_together,
+    split,
+    take_apart,
+    unnested,
+)
+
+
+def from_keras(
+    weights: list,
+    *,
+    activation: str | Callable = "tanh",
+    merge: str | Callable = "concat",
+) -> tuple[Cell, Any]:
+    """The cell and the params of Keras's SimpleRNN, LSTM or GRU layers.
+
+    Args:
+        weights: ``layer.get_weights()``, or a list with those of each layer. Three
+            arrays are a layer with biases and two one without; six and four are those
+            of a ``Bidirectional``.
+        activation: of SimpleRNN layers.
+        merge: of bidirectional layers, jaxrnn's name: Keras's ``"sum"`` is ``"sum"``,
+            ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.
+
+    Returns:
+        ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+
+    Raises:
+        ValueError: for another number of arrays, shapes that do not agree, and a GRU
+            with ``reset_after=False``, which no cell here computes. Without biases
+            nothing tells it from one with ``reset_after=True``, as which it is read.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrnn import convert
+        >>> random = np.random.RandomState(0)
+        >>> weights = [random.randn(*shape) for shape in ((3, 16), (4, 16), (16,))]
+        >>> cell, params = convert.from_keras(weights)
+        >>> cell
+        lstm(hidden=4)
+    """
+    if not isinstance(weights, list | tuple) or not weights:
+        raise ValueError(
+            "weights: expected layer.get_weights() or a list of them, "
+            f"got {type(weights).__name__}."
+        )
+    several = all(isinstance(entry, list | tuple) for entry in weights)
+    layers = nested(list(weights) if several else [list(weights)], _read, layer=_ways)
+    return put_together(layers, activation=activation, merge=merge)
+
+
+def _ways(weights: list) -> tuple | None:
+    """The two halves of what a ``Bidirectional`` holds."""
+    half = len(weights) // 2
+    return (weights[:half], weights[half:]) if len(weights) in (4, 6) else None
+
+
+def _read(weights: list) -> Any:
+    if len(weights) not in (2, 3):
+        raise ValueError(
+            "weights: expected 2 or 3 arrays a layer (kernel, recurrent kernel, bias), "
+            f"4 or 6 if it is bidirectional, got {len(weights)}."
+        )
+    wx, wh, *biases = (array("weights", a) for a in weights)
+    if wh.ndim != 2 or wh.shape[1] != 3 * wh.shape[0]:
+        return assemble("weights", wx, wh, *biases)
+    if biases and biases[0].ndim == 1:
+        raise ValueError(
+            "weights: this GRU has reset_after=False: it resets the memory before the "
+            "recurrent matmul, which no weights of the one here can equal."
+        )
+    swapped = _swap(wh)
+    if wx.ndim != 2 or wx.shape[1] != wh.shape[1]:
+        return assemble("weights", wx, swapped)  # which says what is wrong
+    if not biases:
+        return assemble("weights", _swap(wx), swapped)
+    if biases[0].shape != (2, wh.shape[1]):
+        raise ValueError(
+            f"weights: expected the bias of a GRU [2, {wh.shape[1]}], "
+            f"got {list(biases[0].shape)}."
+        )
+    first, second = _swap(biases[0])
+    n = 2 * len(wh)
+    b = np.append(first[:n] + second[:n], first[n:])
+    return assemble("weights", _swap(wx), swapped, b, second[n:])
+
+
+def _swap(a: Any) -> np.ndarray:
+    """Keras's z r h to r z n, and back."""
+    one, two, n = split(a, 3)
+    return pack(two, one, n)
+
+
+def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
+    """The weights of the Keras layers that compute what the cell does.
+
+    Args:
+        cell: `simple_rnn`, `lstm` or `gru`, a `bidirectional` of two such, or a `stack`
+            of either.
+        params: the cell's.
+        bias: False for layers with ``use_bias=False``; biases must then be zero.
+
+    Returns:
+        The NumPy arrays for ``layer.set_weights``; for two layers or more a list of
+        such lists. GRUs are ``reset_after=True``, Keras's default.
+
+    Raises:
+        ValueError: for a cell that Keras does not have, with the reason.
+
+    Example:
+        >>> import jax, jaxrnn
+        >>> from jaxrnn import convert
+        >>> cell = jaxrnn.gru(4)
+        >>> weights = convert.to_keras(cell, cell.init(jax.random.key(0), 3))
+        >>> [w.shape for w in weights]
+        [(3, 12), (4, 12), (2, 12)]
+    """
+    apart = take_apart(cell, params)
+    named = ("concat", "sum", "mean", "product")
+    only("Keras", apart, apart.activations, named)
+
+    def write(p):
+        if not bias:
+            no_bias("Keras", p)
+        return [np.array(a, order="C") for a in _write(p)[: 3 if bias else 2]]
+
+    return unnested(apart.params, write, both=lambda ways: ways[0] + ways[1])
+
+
+def _write(p: Any) -> list:
+    if not isinstance(p, GRUParams):
+        return list(p)
+    second = pack(np.zeros_like(p.b[: 2 * len(p.bn)]), p.bn)
+    return [_swap(p.wx), _swap(p.wh), _swap(np.stack([p.b, second]))]

@@ -1,0 +1,306 @@
+"""What all libraries' weights have in common: layers, each of one or two directions.
+
+Between a library's layout and ``(cell, params)`` stands a list with one tuple a layer:
+one `SimpleRNNParams`, `LSTMParams` or `GRUParams`, or two of them, forward and backward.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.cell import Cell, show
+from jaxrnn.cells.gru import GRUParams, gru
+from jaxrnn.cells.lstm import LSTMParams, lstm
+from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
+from jaxrnn.compose import BidirectionalParams, bidirectional, stack
+
+GATES = {SimpleRNNParams: 1, GRUParams: 3, LSTMParams: 4}
+NAMES = {SimpleRNNParams: "simple_rnn", GRUParams: "gru", LSTMParams: "lstm"}
+KINDS = {name: kind for kind, name in NAMES.items()}
+
+# Why a composition has no counterpart in any of the libraries, and what to do.
+REASONS = {
+    "residual": "no peer adds inputs to outputs; convert the cell inside, "
+    "cell.parts[0], with the same params",
+    "with_carries": "its outputs hold the carry too; convert the cell inside, "
+    "cell.parts[0], with the same params",
+    "learned_carry": "peers take the initial carry as an input; convert the cell "
+    "inside, cell.parts[0], with params.cell",
+}
+
+
+class Layers(NamedTuple):
+    """A cell taken apart.
+
+    Fields:
+        params: one tuple a layer, of one or two cells' params, in NumPy.
+        activations: the names of the simple RNNs' activations, in order.
+        merges: how the bidirectional layers' outputs are merged, in order.
+    """
+
+    params: list
+    activations: list
+    merges: list
+
+
+def take_apart(cell: Cell, params: Any) -> Layers:
+    """The layers of a cell, or a ValueError that says why no peer has such a one."""
+    if not isinstance(cell, Cell):
+        raise ValueError(f"cell: expected a jaxrnn.Cell, got {cell!r}.")
+    activations, merges = [], []
+
+    def leaf(spec, params):
+        kind, options = _kind(spec), dict(o for o in spec[1:] if len(o) == 2)
+        if not isinstance(params, kind):
+            raise ValueError(
+                f"params: expected {kind.__name__} for {show(spec)}, "
+                f"got {type(params).__name__}."
+            )
+        arrays = [np.array(a, order="C") for a in params]
+        checked = assemble(f"params of {show(spec)}", *arrays)
+        if len(checked.wh) != options["hidden"]:
+            raise ValueError(
+                f"params: expected those of {show(spec)}, got wh "
+                f"{list(checked.wh.shape)}."
+            )
+        if kind is SimpleRNNParams:
+            activations.append(options["activation"])
+        return checked
+
+    def layers(spec, params):
+        if spec[:1] == ("stack",):
+            inner = dict(spec[1:])["cells"]
+            if not isinstance(params, tuple) or len(params) != len(inner):
+                raise ValueError(
+                    f"params: expected a tuple of {len(inner)} layers for "
+                    f"{show(spec)}, got {type(params).__name__}."
+                )
+            return [
+                layer
+                for s, p in zip(inner, params, strict=True)
+                for layer in layers(s, p)
+            ]
+        if spec[:1] == ("bidirectional",):
+            options = dict(spec[1:])
+            if not isinstance(params, BidirectionalParams):
+                raise ValueError(
+                    f"params: expected BidirectionalParams for {show(spec)}, "
+                    f"got {type(params).__name__}."
+                )
+            merges.append(options["merge"])
+            ways = zip(options["cells"], params, strict=True)
+            return [tuple(leaf(s, p) for s, p in ways)]
+        return [(leaf(spec, params),)]
+
+    return Layers(layers(cell.spec, params), activations, merges)
+
+
+def _kind(spec: tuple) -> type:
+    name = spec[0] if spec else "a cell without a spec"
+    if name in KINDS:
+        return KINDS[name]
+    if name in ("stack", "bidirectional"):
+        reason = (
+            "peers read every layer both ways, not a whole stack; make it "
+            "stack(bidirectional(...), bidirectional(...))"
+        )
+    else:
+        reason = REASONS.get(name, "its equations are not known here")
+    raise ValueError(
+        f"cell: {show(spec) if spec else name} has no counterpart: {reason}."
+    )
+
+
+def put_together(
+    layers: Sequence[tuple],
+    *,
+    activation: str | Callable = "tanh",
+    merge: str | Callable = "concat",
+) -> tuple[Cell, Any]:
+    """``(cell, params)`` of layers in NumPy: a bare cell for one, else a `stack`.
+
+    Args:
+        layers: one tuple a layer, as in `Layers.params`.
+        activation: of simple RNNs.
+        merge: of bidirectional layers.
+
+    Raises:
+        ValueError: for layers whose input width is not the output width of the one
+            before, unless `merge` is a function.
+    """
+    cells, params, width = [], [], None
+    for number, layer in enumerate(layers):
+        made = [_make(p, activation) for p in layer]
+        for p in layer:
+            if width not in (None, len(p.wx)):
+                raise ValueError(
+                    f"layer {number}: expected an input kernel for the {width} outputs "
+                    f"of the layer before, got {list(p.wx.shape)} for {len(p.wx)}."
+                )
+        widths = [len(p.wh) for p in layer]
+        arrays = [jax.tree.map(_jax, p) for p in layer]
+        if len(layer) == 2:
+            if len(layer[0].wx) != len(layer[1].wx):
+                raise ValueError(
+                    f"layer {number}: expected both directions to read the same input, "
+                    f"got {len(layer[0].wx)} and {len(layer[1].wx)} features."
+                )
+            cells.append(bidirectional(*made, merge=merge))
+            params.append(BidirectionalParams(*arrays))
+            width = sum(widths) if merge == "concat" else widths[0]
+            width = None if callable(merge) else width
+        else:
+            cells.append(made[0])
+            params.append(arrays[0])
+            (width,) = widths
+    if not cells:
+        raise ValueError("weights: expected at least one layer, got none.")
+    if len(cells) == 1:
+        return cells[0], params[0]
+    return stack(*cells), tuple(params)
+
+
+def _make(params: Any, activation: str | Callable) -> Cell:
+    hidden = len(params.wh)
+    if isinstance(params, SimpleRNNParams):
+        return simple_rnn(hidden, activation=activation)
+    return gru(hidden) if isinstance(params, GRUParams) else lstm(hidden)
+
+
+def _jax(array: np.ndarray) -> jax.Array:
+    """A copy: the weights it came from may go on being trained."""
+    return jnp.array(array, dtype=array.dtype, copy=True)
+
+
+def assemble(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
+    """One cell's params in NumPy; how many gates there are tells its kind.
+
+    Args:
+        name: what errors call them.
+        wx, wh: ``[F, G H]`` and ``[H, G H]``, gates in jaxrnn's order.
+        b: ``[G H]``; None is zeros.
+        bn: the GRU's ``[H]``; None is zeros.
+
+    Raises:
+        ValueError: for arrays that are no floats, or whose shapes do not agree.
+    """
+    wx, wh = array(f"{name}: input kernel", wx), array(f"{name}: recurrent kernel", wh)
+    hidden = wh.shape[0] if wh.ndim == 2 else 0
+    gates = wh.shape[1] // hidden if hidden else 0
+    kind = {g: k for k, g in GATES.items()}.get(gates)
+    if kind is None or wh.shape != (hidden, gates * hidden):
+        raise ValueError(
+            f"{name}: expected a recurrent kernel for 1, 3 or 4 gates (simple RNN, GRU, "
+            f"LSTM), here [H, gates * H], got {list(wh.shape)}."
+        )
+    if wx.ndim != 2 or wx.shape[1] != gates * hidden or not len(wx):
+        raise ValueError(
+            f"{name}: expected an input kernel, here [F, {gates * hidden}], as the "
+            f"recurrent one is {list(wh.shape)}, got {list(wx.shape)}."
+        )
+    b = np.zeros(gates * hidden, wh.dtype) if b is None else array(f"{name}: bias", b)
+    parts = [wx, wh, b]
+    if kind is GRUParams:
+        zeros = np.zeros(hidden, wh.dtype)
+        parts.append(zeros if bn is None else array(f"{name}: bias of n", bn))
+    for part, width in zip(parts[2:], (gates * hidden, hidden), strict=False):
+        if part.shape != (width,):
+            raise ValueError(
+                f"{name}: expected a bias [{width}], got {list(part.shape)}."
+            )
+    dtypes = {part.dtype for part in parts}
+    if len(dtypes) != 1:
+        raise ValueError(
+            f"{name}: expected weights of one dtype, got "
+            f"{sorted(map(str, dtypes))}. Cast them first."
+        )
+    return kind(*parts)
+
+
+def array(name: str, value: Any) -> np.ndarray:
+    """A floating NumPy array of what is one in any library, torch tensors included."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if "bfloat16" in str(value.dtype):  # NumPy has none, JAX has
+            value = jnp.from_dlpack(value)
+    a = np.asarray(value)
+    if not jnp.issubdtype(a.dtype, jnp.floating):
+        raise ValueError(
+            f"{name}: expected an array of floats, got {a.dtype} ({type(value).__name__})."
+        )
+    return a
+
+
+def split(gates: Any, count: int) -> list[np.ndarray]:
+    """The gates of a packed kernel or bias ``[..., count * H]``."""
+    return np.split(gates, count, axis=-1)
+
+
+def pack(*gates: Any) -> np.ndarray:
+    return np.concatenate(gates, axis=-1)
+
+
+def no_bias(library: str, params: Any) -> None:
+    """Raises ValueError unless all biases are zero, for a layer there without any."""
+    biases = [params.b] + ([params.bn] if isinstance(params, GRUParams) else [])
+    if any(np.any(b) for b in biases):
+        raise ValueError(
+            f"bias: {library} would drop biases that are not zero. Give bias=True."
+        )
+
+
+def only(library: str, apart: Layers, activations: Sequence, merges: Sequence) -> None:
+    """Raises ValueError for activations or merges that `library` does not have."""
+    for name, have, allowed in (
+        ("activation", apart.activations, activations),
+        ("merge", apart.merges, merges),
+    ):
+        for value in have:
+            if value not in allowed:
+                raise ValueError(
+                    f"cell: {library} has no {name} {value!r}, only {list(allowed)}."
+                )
+
+
+def nested(weights: Any, read: Callable, *, layer: Callable | None = None) -> list:
+    """Layers from a list with one entry a layer, or from one layer.
+
+    Args:
+        weights: one layer or a list of them; a layer is one cell's weights or a tuple
+            of two, forward and backward.
+        read: one cell's weights -> its params.
+        layer: what else a layer may be, ``weights -> tuple or None``.
+    """
+
+    def one(entry):
+        both = layer(entry) if layer else None
+        if both is None and isinstance(entry, tuple):
+            both = entry
+        if both is None:
+            return (read(entry),)
+        if len(both) != 2:
+            raise ValueError(
+                "weights: expected (forward, backward) for a bidirectional layer, "
+                f"got {len(both)} entries."
+            )
+        return tuple(read(way) for way in both)
+
+    return [one(e) for e in (weights if isinstance(weights, list) else [weights])]
+
+
+def unnested(layers: list, write: Callable, *, both: Callable = tuple) -> Any:
+    """The inverse of `nested`: a list for two layers or more, else the one.
+
+    Args:
+        layers: as in `Layers.params`.
+        write: one cell's params -> its weights.
+        both: two directions' weights -> a layer's.
+    """
+    made = [
+        write(layer[0]) if len(layer) == 1 else both([write(p) for p in layer])
+        for layer in layers
+    ]
+    return made[0] if len(made) == 1 else made
