@@ -17,5 +17,5 @@ def test_help_shows_all_settings(name, capsys):
         assert f"--{setting.replace('_', '-')}" in said
 
 
-def test_there_are_five():
-    assert len(PROGRAMS) == 5
+def test_there_are_six():
+    assert len(PROGRAMS) == 6
