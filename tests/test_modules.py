@@ -7,6 +7,7 @@ axes, both directions), with inputs that change over time.
 import functools
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,7 @@ from flax.errors import ScopeParamShapeError
 import jaxrnn
 import jaxrnn.linen
 import jaxrnn.nnx
-from jaxrnn import modules
+from jaxrnn import convert, modules
 from tests.laws import cases
 from tests.laws.cases import B, F, H, T
 
@@ -172,6 +173,40 @@ def test_a_row_ends_at_its_length(build):
         cases.assert_close(jax.tree.map(pick, last), c)
         cases.assert_close(hs[row, :length], h)
         assert not hs[row, length:].any()
+
+
+def flax_linen(cell, xs, **options):
+    rnn = nn.RNN(cell, return_carry=True, **options)
+    variables = cases.randomise(4, rnn.init(jax.random.key(0), xs))
+    weights = convert.from_linen(variables["params"])
+    return weights, rnn.apply(variables, xs, seq_lengths=np.maximum(LENGTHS, 1))
+
+
+def flax_nnx(cell, xs, **options):
+    rnn = nnx.RNN(cell, return_carry=True, **options)
+    tree = nnx.to_pure_dict(nnx.state(rnn, nnx.Param))
+    nnx.update(rnn, cases.randomise(4, tree))
+    weights = convert.from_nnx(nnx.state(rnn))
+    return weights, rnn(xs, seq_lengths=jnp.maximum(LENGTHS, 1))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", ["linen", "nnx"])
+def test_it_is_flaxs_rnn_with_its_weights(name, reverse):
+    """But for the padding, whose outputs Flax leaves as they come."""
+    xs = jnp.asarray(np.random.RandomState(5).randn(B, T, F))
+    options = dict(reverse=reverse, keep_order=True)
+    double = dict(dtype=jnp.float64, param_dtype=jnp.float64)
+    if name == "linen":
+        (cell, params), theirs = flax_linen(nn.GRUCell(H, **double), xs, **options)
+    else:
+        gru = nnx.GRUCell(F, H, rngs=nnx.Rngs(0), **double)
+        (cell, params), theirs = flax_nnx(gru, xs, **options)
+    lengths = np.maximum(LENGTHS, 1)  # Flax is wrong for 0
+    ours = BUILD[name](cell).call(params, None, xs, lengths=lengths, reverse=reverse)
+    inside = np.arange(T) < lengths[:, None]
+    carry, hs = theirs
+    cases.assert_close(ours, (carry, jnp.where(inside[..., None], hs, 0)))
 
 
 @package
