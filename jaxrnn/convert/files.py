@@ -48,10 +48,8 @@ def save_safetensors(
     about = {"format": "jaxrnn", "jaxrnn": jaxrnn.__version__}
     if cell is not None:
         about["cell"] = _computes(cell)
-    tensors = {}
-    for name, leaf in _named(params).items():
-        # In C order: the format's writer copies memory as it lies.
-        tensors[name] = _plain(name, leaf)
+    # In C order: the format's writer copies memory as it lies.
+    tensors = {name: np.array(leaf, order="C") for name, leaf in _named(params).items()}
     try:
         data = library.save(tensors, metadata=about)
     except Exception as error:
@@ -181,16 +179,13 @@ def _named(tree: Any) -> dict[str, Any]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if name in named:
             raise ValueError(f"params: two leaves are named {name!r}.")
+        leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            raise ValueError(
+                f"params: {name!r} is a random key. Keep jax.random.key_data of it."
+            )
         named[name] = leaf
     return named
-
-
-def _plain(name: str, leaf: Any) -> np.ndarray:
-    if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
-        raise ValueError(
-            f"params: {name!r} is a random key. Save jax.random.key_data of it."
-        )
-    return np.array(leaf, order="C")
 
 
 def _computes(cell: Cell) -> str:

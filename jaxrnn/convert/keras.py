@@ -35,7 +35,8 @@ def from_keras(
     Args:
         weights: ``layer.get_weights()``, or a list with those of each layer. Three
             arrays are a layer with biases and two one without; six and four are those
-            of a ``Bidirectional``.
+            of a ``Bidirectional``. An ``RNN`` of several cells has as many: give a list
+            with ``cell.get_weights()`` of each.
         activation: of SimpleRNN layers.
         merge: of bidirectional layers, jaxrnn's name: Keras's ``"sum"`` is ``"sum"``,
             ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.

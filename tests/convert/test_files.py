@@ -43,7 +43,7 @@ def test_any_tree_of_any_dtype(tmp_path, dtype):
     random = np.random.RandomState(0)
     tree = {
         "a b": jnp.asarray(3 * random.randn(3, 2), dtype),
-        "n": [None, jnp.ones(())],
+        "n": [None, jnp.ones(()), 0.5],
     }
     tree["empty"] = jnp.zeros((0, 3), dtype)
     tree["turned"] = np.asarray(3 * random.randn(3, 2)).astype(tree["empty"].dtype).T
@@ -51,6 +51,7 @@ def test_any_tree_of_any_dtype(tmp_path, dtype):
     convert.save_safetensors(tmp_path / "x", tree)
     loaded = convert.load_safetensors(tmp_path / "x", tree)
     assert jax.tree.structure(loaded) == jax.tree.structure(tree)
+    tree = jax.tree.map(jnp.asarray, tree)
     for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(tree), strict=True):
         assert a.dtype == b.dtype
         assert a.shape == b.shape
