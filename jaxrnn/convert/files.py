@@ -146,7 +146,7 @@ def _read(path: str | Path) -> tuple[dict, Mapping]:
     try:
         with library.safe_open(path, framework="np") as file:
             names = file.keys()
-            tensors = {name: np.array(file.get_tensor(name)) for name in names}
+            tensors = {name: file.get_tensor(name) for name in names}
             return tensors, file.metadata() or {}
     except Exception as error:
         raise ValueError(

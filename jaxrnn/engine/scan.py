@@ -93,10 +93,12 @@ def in_chunks(
     """
     length = jax.tree.leaves(steps)[0].shape[0]
     size: Any = control.remat
-    if not isinstance(length, int):  # symbolic, under export: nothing is differentiated
+    if not isinstance(length, int):  # symbolic, under export: no number of chunks
         return run(carry, steps)
     if size == "auto":
-        size = math.isqrt(length) if step_bytes() * length > AUTO_REMAT_BYTES else None
+        stored = step_bytes() * length  # symbolic where the batch is
+        large = isinstance(stored, int) and stored > AUTO_REMAT_BYTES
+        size = math.isqrt(length) if large else None
     if size is None or length == 0:
         return run(carry, steps)
     count, rest = divmod(length, size)
