@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 import jaxrnn
 from jaxrnn import modules
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, check_like
 
 
 class RNN(nnx.Module):
@@ -62,8 +63,19 @@ class RNN(nnx.Module):
     @property
     def params(self) -> Any:
         """The params that the cell's functions take, arrays in place of `nnx.Param`."""
-        is_variable = lambda leaf: isinstance(leaf, nnx.Variable)
-        return jax.tree.map(lambda v: v[...], self.weights, is_leaf=is_variable)
+        return jax.tree.map(lambda v: v[...], self.weights, is_leaf=_is_variable)
+
+    def set_params(self, params: Any) -> None:
+        """Puts params in place, such as converted ones; Flax's metadata stay.
+
+        Raises:
+            ValueError: for params of another structure or other shapes.
+        """
+        remedy = f"Expected are the params of {self.cell!r}."
+        check_like("params", params, self.params, remedy, dtypes=False)
+        variables = jax.tree.leaves(self.weights, is_leaf=_is_variable)
+        for variable, array in zip(variables, jax.tree.leaves(params), strict=True):
+            variable.set_value(jnp.asarray(array))
 
     def __call__(
         self,
@@ -106,6 +118,10 @@ class RNN(nnx.Module):
             remat=remat,
             engine=engine,
         )
+
+
+def _is_variable(leaf: Any) -> bool:
+    return isinstance(leaf, nnx.Variable)
 
 
 def _param(array: jax.Array, names: tuple | None) -> nnx.Param:

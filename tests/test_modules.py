@@ -42,13 +42,8 @@ def build_nnx(make: Any, **options) -> Built:
         module = getattr(jaxrnn.nnx, name)(F, width, rngs=rngs, **options)
 
     def call(params, carry, xs, *, deterministic=True, seed=1, **given):
-        graph, state = nnx.split(module)
-        mine = nnx.merge(graph, state)
-        put = lambda variable, value: variable.replace(value)
-        is_variable = lambda leaf: isinstance(leaf, nnx.Variable)
-        mine.weights = nnx.data(
-            jax.tree.map(put, mine.weights, params, is_leaf=is_variable)
-        )
+        mine = nnx.clone(module)
+        mine.set_params(params)
         mine.eval() if deterministic else mine.train()
         nnx.reseed(mine, dropout=seed)
         return mine(carry, xs, **given)

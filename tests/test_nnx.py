@@ -141,6 +141,19 @@ def test_split_merge_and_clone():
     cases.assert_same_bits(abstract(xs), expected)
 
 
+def test_set_params():
+    one, two = (jaxrnn.nnx.GRU(F, H, num_layers=2, rngs=nnx.Rngs(s)) for s in (0, 1))
+    variables = [v for _, v in nnx.to_flat_state(nnx.state(two))]
+    two.set_params(jax.tree.map(np.asarray, one.params))
+    cases.assert_same_bits(two(None, inputs()), one(None, inputs()))
+    assert variables == [v for _, v in nnx.to_flat_state(nnx.state(two))]
+    for wrong in (one.params[0], jaxrnn.nnx.GRU(F, 3, rngs=nnx.Rngs(0)).params):
+        with pytest.raises(
+            ValueError, match=r"params.*Expected are the params of stack"
+        ):
+            two.set_params(wrong)
+
+
 def test_orbax_checkpoint(tmp_path):
     ocp = pytest.importorskip("orbax.checkpoint")
     model, xs = Tagger(nnx.Rngs(0)), inputs()

@@ -39,7 +39,8 @@ def from_linen(
         params: the params of a cell, or of an ``RNN`` or ``Bidirectional`` around it,
             or a list with those of each layer. A pair ``(forward, backward)`` is a
             bidirectional layer too.
-        activation: of a SimpleCell.
+        activation: of a SimpleCell. Other options leave no trace in weights: gates are
+            sigmoid, candidates tanh, and no cell is ``residual``.
         merge: of bidirectional layers.
 
     Returns:
@@ -73,7 +74,8 @@ def from_nnx(
         state: ``nnx.state(module)`` of a cell, or of an ``RNN`` or ``Bidirectional``
             around it, or a list with those of each layer. A pair
             ``(forward, backward)`` is a bidirectional layer too.
-        activation: of a SimpleCell.
+        activation: of a SimpleCell. Other options leave no trace in weights: gates are
+            sigmoid, candidates tanh, and no cell is ``residual``.
         merge: of bidirectional layers.
 
     Returns:
@@ -120,8 +122,8 @@ def _read(tree: Any) -> Any:
             return _by_gate(tree, gates)
     raise ValueError(
         "params: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
-        f"{sorted(names)}. Give that part of the tree alone, and a list for several "
-        "layers."
+        f"{sorted(names)}. Give that part of the tree alone, a list for several layers "
+        "and a pair (forward, backward) for two directions."
     )
 
 

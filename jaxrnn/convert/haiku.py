@@ -65,8 +65,8 @@ def from_haiku(
     modules: dict[str, dict] = {}
     for name, weights in params.items():
         module, _, part = name.rpartition("/")
-        if set(weights) == {"w_i", "w_h", "b"}:
-            module, part = name, "gru"
+        if set(weights) == {"w_i", "w_h", "b"} or not module:
+            module, part = name, "gru" if "w_i" in weights else ""
         modules.setdefault(module, {})[part] = weights
     if names is None:
         stems = {re.sub(r"_\d+$", "", module) for module in modules}

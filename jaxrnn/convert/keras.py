@@ -37,7 +37,8 @@ def from_keras(
             arrays are a layer with biases and two one without; six and four are those
             of a ``Bidirectional``. An ``RNN`` of several cells has as many: give a list
             with ``cell.get_weights()`` of each.
-        activation: of SimpleRNN layers.
+        activation: of SimpleRNN layers. Other options leave no trace in weights: gates
+            are sigmoid, and candidates tanh.
         merge: of bidirectional layers, jaxrnn's name: Keras's ``"sum"`` is ``"sum"``,
             ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.
 

@@ -4,6 +4,7 @@ Between a library's layout and ``(cell, params)`` stands a list with one tuple a
 one `SimpleRNNParams`, `LSTMParams` or `GRUParams`, or two of them, forward and backward.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -172,7 +173,13 @@ def _make(params: Any, activation: str | Callable) -> Cell:
 
 def _jax(array: np.ndarray) -> jax.Array:
     """A copy: the weights it came from may go on being trained."""
-    return jnp.array(array, dtype=array.dtype, copy=True)
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if dtype != array.dtype:
+        warnings.warn(
+            f"{array.dtype} weights become {dtype}: jax_enable_x64 is off.",
+            stacklevel=2,
+        )
+    return jnp.array(array, dtype=dtype, copy=True)
 
 
 def assemble(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:

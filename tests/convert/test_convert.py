@@ -228,6 +228,15 @@ def test_dtypes_are_kept(dtype):
     cases.assert_same_bits(convert.from_keras(weights)[1], params)
 
 
+def test_float64_becomes_float32_without_x64():
+    weights = convert.to_keras(GRU, params_of(GRU))
+    with jax.enable_x64(False):
+        with pytest.warns(UserWarning, match="float64 weights become float32"):
+            _, params = convert.from_keras(weights)
+        single = [a.astype(np.float32) for a in weights]
+        cases.assert_same_bits(convert.from_keras(single)[1], params)
+
+
 def test_what_is_taken_is_a_copy():
     weights = [np.array(a) for a in convert.to_keras(LSTM, params_of(LSTM))]
     _, params = convert.from_keras(weights)
