@@ -49,7 +49,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.venv
 	touch $@
 
 $(VENV)/.peers: pyproject.toml $(VENV)/.venv
-	$(BIN)/pip install --quiet $(TORCH) --editable ".[peers]"
+	$(BIN)/pip install --quiet $(TORCH) --editable ".[dev,peers]"
 	touch $@
 
 clean:
