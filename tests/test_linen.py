@@ -103,6 +103,7 @@ def test_serialization_and_orbax(tmp_path):
     cases.assert_same_bits(model.apply({"params": restored}, xs), expected)
 
 
+@pytest.mark.slow
 def test_transforms():
     """jit, remat and vmap over seeds, as Linen lifts them."""
     xs = inputs()

@@ -127,6 +127,7 @@ def test_a_module_is_unroll_with_the_batch_first(build, cell, options):
     cases.assert_close(ours, by_unroll(cell, options))
 
 
+@pytest.mark.slow
 @package
 def test_without_a_carry_it_is_the_initial_one(build):
     module = build(cases.CELLS["learned_carry"])
@@ -223,7 +224,7 @@ READY = {
 
 @package
 @pytest.mark.parametrize("name", READY)
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("both", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_ready_modules_are_stacks(build, name, both):
     module = build((name, H), num_layers=2, bidirectional=both)
     cell = READY[name](H)
@@ -256,6 +257,7 @@ def test_options_reach_the_cell(build):
     assert np.unique(np.asarray(drawn.params[0].b[H : 2 * H])).size == H
 
 
+@pytest.mark.slow
 @package
 def test_dropout_acts_between_the_layers_alone(build):
     module = build(("LSTM", 40), num_layers=2, dropout=0.5)

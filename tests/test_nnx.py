@@ -90,6 +90,7 @@ def test_training_under_jit_is_optax_by_hand():
     assert values[2] < values[0]
 
 
+@pytest.mark.slow
 def test_vmap_over_seeds():
     @nnx.vmap(in_axes=0, out_axes=0)
     def make(rngs):

@@ -72,6 +72,7 @@ def test_prompt_of_unknown_characters(program, settings):
             program.main(asked)
 
 
+@pytest.mark.slow
 def test_writes_by_temperature_and_top_k(program, settings):
     """At top_k 1 the likeliest always; a low temperature comes close; a high one not."""
     cell, params, _ = program.make(settings, 20)

@@ -58,6 +58,7 @@ def test_noise_in_training_only(program):
     assert len({value(0.5, None), value(0.5, one), value(0.5, other)}) == 3
 
 
+@pytest.mark.slow
 def test_reduced_program_prints_and_draws(program, tmp_path, capsys, monkeypatch):
     """Two cells, and a reader that knows the digit from half of the pixels on."""
     cells = {"LSTM": jaxrnn.lstm(3), "GRU": jaxrnn.gru(4)}

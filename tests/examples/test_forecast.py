@@ -96,9 +96,8 @@ def test_missing_values_of_co2_are_the_59(program):
     assert (np.abs(np.array([years[0] - 1958.24, years[-1] - 2001.99])) < 0.01).all()
 
 
-@pytest.mark.parametrize(
-    "bidirectional", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("bidirectional", [False, True])
 def test_reduced_program_prints_and_draws(program, tmp_path, capsys, bidirectional):
     """At a learning rate of zero the forecast is the naive one, which pins every step."""
     settings = program.Settings(

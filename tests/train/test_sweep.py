@@ -128,7 +128,7 @@ def test_equals_separate_runs(kind):
     "options",
     [
         pytest.param({"at_a_time": 4}, marks=pytest.mark.slow),
-        {"mesh": 2, "at_a_time": 3},
+        pytest.param({"mesh": 2, "at_a_time": 3}, marks=pytest.mark.slow),
     ],
     ids=["slices of 4", "slices of 3 on 2 devices"],
 )
