@@ -60,8 +60,11 @@ class _Recurrent(nn.Module, kw_only=True):
         Raises:
             ValueError: as `jaxrnn.unroll` does.
         """
-        modules.check_module(self.cell, self.dropout)
-        features = modules.features(xs)
+        cell = self.cell
+        modules.check_module(cell, self.dropout)
+        init = lambda key: modules.annotate(
+            cell.init(key, modules.features(xs)), self.sharding, _box
+        )
         between = None
         if self.dropout:
             if deterministic is None:
@@ -72,8 +75,8 @@ class _Recurrent(nn.Module, kw_only=True):
             drop = nn.Dropout(self.dropout)
             between = lambda hs: drop(hs, deterministic=deterministic)
         return modules.run(
-            self.cell,
-            self.param("cell", self._init, features),
+            cell,
+            self.param("cell", init),
             carry,
             xs,
             time_major=self.time_major,
@@ -85,9 +88,6 @@ class _Recurrent(nn.Module, kw_only=True):
             remat=remat,
             engine=engine,
         )
-
-    def _init(self, key: jax.Array, features: int) -> Any:
-        return modules.annotate(self.cell.init(key, features), self.sharding, _box)
 
 
 class RNN(_Recurrent):

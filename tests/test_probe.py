@@ -179,6 +179,7 @@ def test_gates_make_the_states_that_unroll_makes():
     leaves_close(o * jnp.tanh(carries.c), hs, 1e-12)
 
 
+@pytest.mark.slow
 def test_gates_of_both_directions():
     cell = jaxrnn.stack(jaxrnn.bidirectional(jaxrnn.gru(H)), jaxrnn.lstm(2))
     params, carry, xs = case(cell)

@@ -64,6 +64,7 @@ def test_reduced_program_prints_and_draws(small, tmp_path, capsys, monkeypatch):
         assert picture[..., :3].std() > 0.1
 
 
+@pytest.mark.slow
 def test_same_seed_same_networks(program):
     cell, rates = jaxrnn.simple_rnn(5), np.array([0.01, 0.02])
     keys = jax.random.split(jax.random.key(0), 6)

@@ -32,6 +32,7 @@ def small(program, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_program(program, small, capsys):
     accuracies = program.main(small)
     assert accuracies.shape == (2, 2, 2)

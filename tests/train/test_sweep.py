@@ -146,6 +146,7 @@ def test_in_slices_and_on_devices(kind, options):
     assert_same_bits(keys, jax.random.key_data(swept(kind).state.key))
 
 
+@pytest.mark.slow
 def test_log_every_and_a_short_last_row():
     found = sweep("batches", steps=7, log_every=3, steps_per_call=2)
     whole = sweep("batches", steps=7, log_every=1)
