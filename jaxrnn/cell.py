@@ -55,7 +55,9 @@ class Cell(NamedTuple):
 
 
 def show(spec: tuple) -> str:
-    """A `Cell.spec` as the call that made the cell."""
+    """A `Cell.spec` as the call that made the cell; "Cell" where there is none."""
+    if not spec:
+        return "Cell"
     kind, *options = spec
     cells = [
         show(inner) for name, *value in options if name == "cells" for inner in value[0]

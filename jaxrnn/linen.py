@@ -11,11 +11,49 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import serialization
+from flax.core import FrozenDict
 
 import jaxrnn
 from jaxrnn import modules
 from jaxrnn.cell import Cell
 from jaxrnn.initializers import glorot_uniform, orthogonal
+
+
+def to_tree(params: Any) -> Any:
+    """A cell's params as Flax keeps them: nested dicts of names, without NamedTuples.
+
+    Example:
+        >>> import jax, jaxrnn, jaxrnn.linen
+        >>> cell = jaxrnn.stack(jaxrnn.gru(4), jaxrnn.gru(4))
+        >>> tree = jaxrnn.linen.to_tree(cell.init(jax.random.key(0), 3))
+        >>> tree["1"]["wx"].shape
+        (4, 12)
+    """
+    return serialization.to_state_dict(params)
+
+
+def from_tree(cell: Cell, tree: Any, features: int) -> Any:
+    """The params that the functions of `cell` take, from ``variables["params"]["cell"]``.
+
+    Args:
+        cell: the module's, such as ``module.cell``.
+        tree: as `to_tree` makes it; arrays or anything else in their places.
+        features: F.
+
+    Raises:
+        ValueError: for names that are not those of the cell's params.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxrnn, jaxrnn.linen
+        >>> rnn, xs = jaxrnn.linen.RNN(jaxrnn.gru(4)), jnp.ones((2, 6, 3))
+        >>> variables = rnn.init(jax.random.key(0), None, xs)
+        >>> params = jaxrnn.linen.from_tree(rnn.cell, variables["params"]["cell"], 3)
+        >>> carry = rnn.cell.initial_carry(params, xs[:, 0])
+        >>> carry, h = rnn.cell.step(params, carry, xs[:, 0])  # one step
+    """
+    like = jax.eval_shape(lambda: cell.init(jax.random.key(0), features))
+    return serialization.from_state_dict(like, tree)
 
 
 def _box(array: jax.Array, names: tuple | None) -> Any:
@@ -26,33 +64,41 @@ class _Recurrent(nn.Module, kw_only=True):
     """What every module here does with its ``cell``."""
 
     dropout: float = 0.0
+    deterministic: bool | None = None
     time_major: bool = False
+    reverse: bool = False
+    remat: int | str | None = None
+    engine: str = "auto"
     sharding: Mapping[str, tuple] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sharding is not None:  # so that a module can be hashed
+            names = {field: tuple(axes) for field, axes in self.sharding.items()}
+            object.__setattr__(self, "sharding", FrozenDict(names))
+        super().__post_init__()
 
     @nn.compact
     def __call__(
         self,
         carry: Any,
         xs: Any,
-        *,
         lengths: Any = None,
         mask: Any = None,
         resets: Any = None,
-        reverse: bool = False,
-        remat: int | str | None = None,
-        engine: str = "auto",
+        *,
         deterministic: bool | None = None,
     ) -> tuple[Any, Any]:
-        """The cell over time: see `jaxrnn.unroll`, whose every option is taken.
+        """The cell over time: see `jaxrnn.unroll`.
 
         Args:
             carry: the carry that comes in, or None for the initial one.
             xs: ``[*batch, T, F]``.
             lengths: int ``[*batch]``.
-            mask, resets: bool ``[*batch, T]``.
-            reverse, remat, engine: as `jaxrnn.unroll` takes them.
-            deterministic: whether to leave dropout out; must be said where there is
-                dropout, which draws from the stream ``dropout``.
+            mask, resets: bool ``[*batch, T]``. Flax's lifted transforms take these
+                three by position alone.
+            deterministic: whether to leave dropout out; where there is dropout it must
+                be said here or as an attribute. Dropout draws from the stream
+                ``dropout``.
 
         Returns:
             ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.
@@ -60,23 +106,26 @@ class _Recurrent(nn.Module, kw_only=True):
         Raises:
             ValueError: as `jaxrnn.unroll` does.
         """
-        cell = self.cell
+        cell, features = self.cell, modules.features(xs)
         modules.check_module(cell, self.dropout)
-        init = lambda key: modules.annotate(
-            cell.init(key, modules.features(xs)), self.sharding, _box
-        )
+
+        def init(key):
+            return modules.annotate(
+                to_tree(cell.init(key, features)), self.sharding, _box
+            )
+
         between = None
         if self.dropout:
-            if deterministic is None:
+            if deterministic is None and self.deterministic is None:
                 raise ValueError(
                     "deterministic: expected True or False where there is dropout, "
                     "got None."
                 )
-            drop = nn.Dropout(self.dropout)
+            drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
             between = lambda hs: drop(hs, deterministic=deterministic)
         return modules.run(
             cell,
-            self.param("cell", init),
+            from_tree(cell, self.param("cell", init), features),
             carry,
             xs,
             time_major=self.time_major,
@@ -84,22 +133,24 @@ class _Recurrent(nn.Module, kw_only=True):
             lengths=lengths,
             mask=mask,
             resets=resets,
-            reverse=reverse,
-            remat=remat,
-            engine=engine,
+            reverse=self.reverse,
+            remat=self.remat,
+            engine=self.engine,
         )
 
 
 class RNN(_Recurrent):
     """Any cell, stack or bidirectional composition as a module.
 
-    Its one parameter, ``cell``, is what ``cell.init`` returns, so that
-    ``variables["params"]["cell"]`` goes into `jaxrnn.unroll` and ``cell.step`` as it is.
+    Its params lie under ``cell``, as nested dicts of names; `from_tree` makes of them
+    what `jaxrnn.unroll` and ``cell.step`` take, and `to_tree` goes the other way.
 
     Attributes:
         cell: a `jaxrnn.Cell`.
         dropout: the rate of `flax.linen.Dropout` between the layers of a `stack`.
+        deterministic: whether to leave dropout out, unless the call says it.
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
+        reverse, remat, engine: as `jaxrnn.unroll` takes them.
         sharding: field name of the params -> its dimensions' mesh axis names, such as
             ``{"wx": (None, "model")}``: `flax.linen.Partitioned`.
 
@@ -133,13 +184,17 @@ class _Layers(_Recurrent, kw_only=True):
     @property
     def cell(self) -> Cell:
         """The `jaxrnn.stack` that this module runs."""
-        cell = self._make(
+        return modules.layers(
+            self._make,
+            self.features,
+            self.num_layers,
+            self.bidirectional,
             kernel_init=self.kernel_init,
             recurrent_init=self.recurrent_init,
             bias_init=self.bias_init,
             dtype=self.dtype,
+            **self._own(),
         )
-        return modules.layers(cell, self.num_layers, self.bidirectional)
 
 
 class SimpleRNN(_Layers):
@@ -151,7 +206,7 @@ class SimpleRNN(_Layers):
             `jaxrnn.simple_rnn`.
         num_layers: how many, on top of each other.
         bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
-        dropout, time_major, sharding: see `RNN`.
+        dropout, deterministic, time_major, reverse, remat, engine, sharding: see `RNN`.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn.linen
@@ -165,8 +220,10 @@ class SimpleRNN(_Layers):
     features: int
     activation: str | Callable = dataclasses.field(default="tanh", kw_only=True)
 
-    def _make(self, **options):
-        return jaxrnn.simple_rnn(self.features, activation=self.activation, **options)
+    _make = staticmethod(jaxrnn.simple_rnn)
+
+    def _own(self) -> dict:
+        return dict(activation=self.activation)
 
 
 class LSTM(_Layers):
@@ -178,7 +235,7 @@ class LSTM(_Layers):
             `jaxrnn.lstm`.
         num_layers: how many, on top of each other.
         bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
-        dropout, time_major, sharding: see `RNN`.
+        dropout, deterministic, time_major, reverse, remat, engine, sharding: see `RNN`.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn.linen
@@ -194,8 +251,10 @@ class LSTM(_Layers):
     features: int
     forget_bias: Any = dataclasses.field(default=None, kw_only=True)
 
-    def _make(self, **options):
-        return jaxrnn.lstm(self.features, forget_bias=self.forget_bias, **options)
+    _make = staticmethod(jaxrnn.lstm)
+
+    def _own(self) -> dict:
+        return dict(forget_bias=self.forget_bias)
 
 
 class GRU(_Layers):
@@ -207,7 +266,7 @@ class GRU(_Layers):
             `jaxrnn.gru`.
         num_layers: how many, on top of each other.
         bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
-        dropout, time_major, sharding: see `RNN`.
+        dropout, deterministic, time_major, reverse, remat, engine, sharding: see `RNN`.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn.linen
@@ -221,8 +280,10 @@ class GRU(_Layers):
     features: int
     update_bias: Any = dataclasses.field(default=None, kw_only=True)
 
-    def _make(self, **options):
-        return jaxrnn.gru(self.features, update_bias=self.update_bias, **options)
+    _make = staticmethod(jaxrnn.gru)
+
+    def _own(self) -> dict:
+        return dict(update_bias=self.update_bias)
 
 
 class ScannedRNN(nn.Module):
@@ -271,20 +332,23 @@ class ScannedRNN(nn.Module):
 
     @staticmethod
     def initialize_carry(
-        batch_size: int, hidden_size: int, make: Callable[[int], Cell] = jaxrnn.gru
+        batch_size: int,
+        hidden_size: int,
+        make: Callable[[int], Cell] = jaxrnn.gru,
+        dtype: Any = None,
     ) -> Any:
-        """The carry of `make(hidden_size)` for `batch_size` rows, before any params.
+        """The initial carry of ``make(hidden_size)`` for `batch_size` rows.
+
+        Made before there are params, so params are taken as zeros: for a cell whose
+        initial carry is learned start from None.
 
         Args:
             batch_size: B.
             hidden_size: H.
             make: the factory that the module has.
+            dtype: of the inputs; None is JAX's default float.
         """
         cell = make(hidden_size)
-
-        def start():
-            params = cell.init(jax.random.key(0), 1)
-            return cell.initial_carry(params, jnp.zeros((batch_size, 1)))
-
-        zeros = lambda s: jnp.zeros(s.shape, s.dtype)
-        return jax.tree.map(zeros, jax.eval_shape(start))
+        like = jax.eval_shape(lambda: cell.init(jax.random.key(0), hidden_size))
+        params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), like)
+        return cell.initial_carry(params, jnp.zeros((batch_size, hidden_size), dtype))

@@ -1,5 +1,6 @@
 """What the Flax modules of `jaxrnn.nnx` and `jaxrnn.linen` share: no state, no Flax."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,12 +14,29 @@ from jaxrnn.compose import stack
 from jaxrnn.unroll import unroll
 
 
-def layers(cell: Cell, num_layers: int, bidirectional: bool) -> Cell:
-    """`num_layers` of `cell` on top of each other, each read both ways if asked."""
+def layers(
+    make: Callable, hidden: int, num_layers: int, bidirectional: bool, **options: Any
+) -> Cell:
+    """`num_layers` of ``make(hidden, **options)``, each read both ways if asked.
+
+    The same call gives the same cell, so that modules of one kind are equal where Flax
+    and jit compare what is static; but for options that are arrays or traced.
+    """
     if not isinstance(num_layers, int | np.integer) or num_layers < 1:
         raise ValueError(
             f"num_layers: expected a positive integer, got {num_layers!r}."
         )
+    asked = (make, hidden, num_layers, bidirectional, tuple(options.items()))
+    try:
+        hash(asked)
+    except TypeError:
+        return _made.__wrapped__(*asked)
+    return _made(*asked)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _made(make, hidden, num_layers, bidirectional, options) -> Cell:
+    cell = make(hidden, **dict(options))
     return stack(*[both_ways(cell) if bidirectional else cell] * num_layers)
 
 
@@ -53,6 +71,7 @@ def run(
     *,
     time_major: bool = False,
     between: Callable | None = None,
+    lengths: Any = None,
     mask: Any = None,
     resets: Any = None,
     **how: Any,
@@ -64,6 +83,7 @@ def run(
         xs: ``[*batch, T, F]``, or ``[T, *batch, F]`` if `time_major`.
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
         between: ``hs -> hs``, applied from each layer of a `stack` to the next.
+        lengths: int ``[*batch]``.
         mask, resets: bool ``[*batch, T]``.
         how: the other options of `jaxrnn.unroll`.
 
@@ -71,8 +91,14 @@ def run(
         ``(carry, hs)`` with ``hs [*batch, T, H]``.
     """
     axis = 0 if time_major else _time_axis(xs)
-    xs = jax.tree.map(lambda a: jnp.moveaxis(jnp.asarray(a), axis, 0), xs)
-    how |= dict(mask=_steps("mask", mask, axis), resets=_steps("resets", resets, axis))
+    if not time_major:
+        leading = np.shape(jax.tree.leaves(xs)[0])[: axis + 1]
+        _check("mask", mask, leading)
+        _check("resets", resets, leading)
+        _check("lengths", lengths, leading[:-1])
+        mask, resets = _time_first(mask, axis), _time_first(resets, axis)
+        xs = jax.tree.map(lambda a: jnp.moveaxis(jnp.asarray(a), axis, 0), xs)
+    how |= dict(lengths=lengths, mask=mask, resets=resets)
     if between is None:
         carry, hs = unroll(cell, params, carry, xs, **how)
     else:
@@ -82,12 +108,12 @@ def run(
 
 def _by_layer(cell, params, carry, xs, between, how):
     """What `stack` does, with `between` from each layer to the next."""
-    carries = (None,) * len(cell.parts) if carry is None else carry
-    if not isinstance(carries, tuple) or len(carries) != len(cell.parts):
-        raise ValueError(
-            f"carry: expected None or a tuple of {len(cell.parts)} layers' carries, "
-            f"got {type(carry).__name__}."
-        )
+    count = len(cell.parts)
+    carries = (None,) * count if carry is None else carry
+    for name, value in (("params", params), ("carry", carries)):
+        if not isinstance(value, tuple) or len(value) != count:
+            got = len(value) if isinstance(value, tuple) else type(value).__name__
+            raise ValueError(f"{name}: expected a tuple of {count} layers, got {got}.")
     new, hs = [], xs
     for layer, p, c in zip(cell.parts, params, carries, strict=True):
         c, hs = unroll(layer, p, c, between(hs) if new else hs, **how)
@@ -107,15 +133,19 @@ def _time_axis(xs: Any) -> int:
     return axes.pop()
 
 
-def _steps(name: str, value: Any, axis: int) -> Any:
-    """A mask or resets ``[*batch, T]`` with time first."""
+def _check(name: str, value: Any, expected: tuple) -> None:
+    """Here, where time is last; `unroll` speaks of it as first."""
+    if value is not None and np.shape(value) != expected:
+        raise ValueError(
+            f"{name}: expected {list(expected)}, the leading axes of xs "
+            f"[*batch, T, F], got {list(np.shape(value))}."
+        )
+
+
+def _time_first(value: Any, axis: int) -> Any:
+    """A mask or resets ``[*batch, T]``, time first."""
     if value is None:
         return None
-    if np.ndim(value) <= axis:
-        raise ValueError(
-            f"{name}: expected bool [*batch, T], as the leading axes of xs, "
-            f"got {list(np.shape(value))}."
-        )
     value = value if hasattr(value, "dtype") else np.asarray(value)
     return jnp.moveaxis(value, axis, 0)
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.core import Tracer
 
 import jaxrnn
 from jaxrnn import modules
@@ -63,19 +64,36 @@ class RNN(nnx.Module):
     @property
     def params(self) -> Any:
         """The params that the cell's functions take, arrays in place of `nnx.Param`."""
-        return jax.tree.map(lambda v: v[...], self.weights, is_leaf=_is_variable)
+        value = lambda variable: variable.get_value()
+        return jax.tree.map(value, self.weights, is_leaf=_is_variable)
 
     def set_params(self, params: Any) -> None:
-        """Puts params in place, such as converted ones; Flax's metadata stay.
+        """Puts copies of params in place, such as converted ones.
+
+        They take the dtypes of those that were there, their sharding and Flax's
+        metadata. Works for a module from ``nnx.eval_shape`` too.
+
+        Args:
+            params: as `params` has them; for one layer of a ready module ``(params,)``.
 
         Raises:
-            ValueError: for params of another structure or other shapes.
+            ValueError: for params of another structure, other shapes, or no floats.
         """
         remedy = f"Expected are the params of {self.cell!r}."
         check_like("params", params, self.params, remedy, dtypes=False)
         variables = jax.tree.leaves(self.weights, is_leaf=_is_variable)
         for variable, array in zip(variables, jax.tree.leaves(params), strict=True):
-            variable.set_value(jnp.asarray(array))
+            old, new = variable.get_value(), jnp.asarray(array)
+            if jnp.issubdtype(new.dtype, jnp.floating) != jnp.issubdtype(
+                old.dtype, jnp.floating
+            ):
+                raise ValueError(
+                    f"params: expected {old.dtype}, got {new.dtype}. {remedy}"
+                )
+            new = jnp.array(new, dtype=old.dtype, copy=True)
+            if isinstance(old, jax.Array) and not _traced(old, new):
+                new = jax.device_put(new, old.sharding)
+            variable.set_value(new)
 
     def __call__(
         self,
@@ -120,6 +138,10 @@ class RNN(nnx.Module):
         )
 
 
+def _traced(*arrays: Any) -> bool:
+    return any(isinstance(a, Tracer) for a in arrays)
+
+
 def _is_variable(leaf: Any) -> bool:
     return isinstance(leaf, nnx.Variable)
 
@@ -146,9 +168,10 @@ class _Layers(RNN):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        cell = self.make(hidden_features, **options)
         super().__init__(
-            modules.layers(cell, num_layers, bidirectional),
+            modules.layers(
+                self.make, hidden_features, num_layers, bidirectional, **options
+            ),
             in_features,
             dropout=dropout,
             time_major=time_major,
@@ -166,7 +189,8 @@ class SimpleRNN(_Layers):
         num_layers: how many, on top of each other.
         bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
         dropout, time_major, sharding, rngs: see `RNN`.
-        options: those of `jaxrnn.simple_rnn`, such as ``activation="relu"``.
+        options: those of `jaxrnn.simple_rnn`, such as ``activation="relu"``; ``dtype``
+            is that of the params.
 
     The carry is a tuple with one entry a layer, as that of `jaxrnn.stack`.
 
@@ -191,7 +215,8 @@ class LSTM(_Layers):
         num_layers: how many, on top of each other.
         bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
         dropout, time_major, sharding, rngs: see `RNN`.
-        options: those of `jaxrnn.lstm`, such as ``forget_bias=2.0``.
+        options: those of `jaxrnn.lstm`, such as ``forget_bias=2.0``; ``dtype`` is that
+            of the params.
 
     The carry is a tuple with one entry a layer, as that of `jaxrnn.stack`.
 
@@ -217,7 +242,8 @@ class GRU(_Layers):
         num_layers: how many, on top of each other.
         bidirectional: whether each reads both ways, giving ``[*batch, T, 2 H]``.
         dropout, time_major, sharding, rngs: see `RNN`.
-        options: those of `jaxrnn.gru`, such as ``update_bias=1.0``.
+        options: those of `jaxrnn.gru`, such as ``update_bias=1.0``; ``dtype`` is that
+            of the params.
 
     The carry is a tuple with one entry a layer, as that of `jaxrnn.stack`.
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import serialization
+from flax import serialization, traverse_util
 from flax.training.train_state import TrainState
 from jax.sharding import PartitionSpec as P
 
@@ -35,11 +35,11 @@ class Tagger(nn.Module):
 def test_params_are_those_of_the_cell():
     cell = jaxrnn.bidirectional(jaxrnn.lstm(H))
     variables = jaxrnn.linen.RNN(cell).init(jax.random.key(0), None, inputs())
-    params = variables["params"]["cell"]
+    params = jaxrnn.linen.from_tree(cell, variables["params"]["cell"], F)
     like = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, like)
     other = jaxrnn.linen.RNN(cell).init(jax.random.key(1), None, inputs())
-    other = other["params"]["cell"]
+    other = jaxrnn.linen.from_tree(cell, other["params"]["cell"], F)
     assert np.abs(params.forward.wx - other.forward.wx).min() > 0
     assert np.abs(params.forward.wx - params.backward.wx).min() > 0
 
@@ -62,9 +62,8 @@ def test_train_state_is_optax_by_hand():
     def by_hand(params, memory):
         def loss(params):
             cell = jaxrnn.stack(jaxrnn.gru(H), jaxrnn.gru(H))
-            _, hs = jaxrnn.unroll(
-                cell, params["rnn"]["cell"], None, xs.swapaxes(0, 1), lengths=lengths
-            )
+            rnn = jaxrnn.linen.from_tree(cell, params["rnn"]["cell"], F)
+            _, hs = jaxrnn.unroll(cell, rnn, None, xs.swapaxes(0, 1), lengths=lengths)
             readout = params["readout"]
             return jnp.mean((hs @ readout["kernel"] + readout["bias"]) ** 2)
 
@@ -103,16 +102,29 @@ def test_serialization_and_orbax(tmp_path):
     cases.assert_same_bits(model.apply({"params": restored}, xs), expected)
 
 
+LENGTHS = jnp.array([3, T, 0])
+
+
 @pytest.mark.slow
-def test_transforms():
-    """jit, remat and vmap over seeds, as Linen lifts them."""
-    xs = inputs()
-    plain = jaxrnn.linen.LSTM(H)
-    variables = plain.init(jax.random.key(0), None, xs)
-    expected = plain.apply(variables, None, xs)
-    for lift in (nn.jit, nn.remat):
-        lifted = lift(jaxrnn.linen.LSTM)(H)
-        cases.assert_close(lifted.apply(variables, None, xs), expected)
+@pytest.mark.parametrize("lift", [nn.jit, nn.remat], ids=["jit", "remat"])
+def test_jit_and_remat(lift):
+    """With what is static as attributes, and what is traced by position."""
+    options = dict(num_layers=2, dropout=0.3, reverse=True)
+    keeps, drops = options | {"deterministic": True}, options | {"deterministic": False}
+    plain, lifted = jaxrnn.linen.LSTM, lift(jaxrnn.linen.LSTM)
+    variables = plain(H, **keeps).init(jax.random.key(0), None, inputs(), LENGTHS)
+    given = (variables, None, inputs(), LENGTHS)
+    kept = plain(H, **keeps).apply(*given)
+    cases.assert_close(lifted(H, **keeps).apply(*given), kept)
+    # Flax's jit draws by a key of its own, so only that it drops can be seen.
+    dropped = lifted(H, **drops).apply(*given, rngs={"dropout": jax.random.key(1)})
+    cases.assert_close(dropped[0][0], kept[0][0])
+    assert np.abs(dropped[1] - kept[1]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_vmap_over_seeds():
+    plain, xs = jaxrnn.linen.LSTM(H), inputs()
     seeds = nn.vmap(
         jaxrnn.linen.LSTM,
         in_axes=None,
@@ -120,12 +132,30 @@ def test_transforms():
         variable_axes={"params": 0},
         split_rngs={"params": True},
     )(H)
-    many = seeds.init(jax.random.key(0), None, xs)
-    _, hs = seeds.apply(many, None, xs)
+    many = seeds.init(jax.random.key(0), None, xs, LENGTHS)
+    _, hs = seeds.apply(many, None, xs, LENGTHS)
+    assert not hs[:, 2].any()
     for seed in range(3):
         one = jax.tree.map(lambda a, s=seed: a[s], many)
-        cases.assert_close(hs[seed], plain.apply(one, None, xs)[1])
+        cases.assert_close(hs[seed], plain.apply(one, None, xs, LENGTHS)[1])
     assert np.abs(hs[0] - hs[1]).max() > 0.01
+
+
+def test_flax_finds_every_name():
+    """As masks for weight decay are made."""
+    rnn = jaxrnn.linen.GRU(H, num_layers=2, bidirectional=True)
+    params = rnn.init(jax.random.key(0), None, inputs())["params"]
+    names = {"/".join(path) for path in traverse_util.flatten_dict(params)}
+    assert {"cell/0/forward/wx", "cell/1/backward/bn"} < names
+    assert len(names) == 16
+    decays = traverse_util.path_aware_map(lambda path, _: path[-1][0] == "w", params)
+    assert sum(jax.tree.leaves(decays)) == 8
+    tree = jaxrnn.linen.from_tree(rnn.cell, params["cell"], F)
+    assert jax.tree.structure(jaxrnn.linen.to_tree(tree)) == jax.tree.structure(
+        params["cell"]
+    )
+    with pytest.raises(ValueError, match="field names"):
+        jaxrnn.linen.from_tree(jaxrnn.gru(H), params["cell"], F)
 
 
 def test_sharding_metadata():
@@ -133,8 +163,9 @@ def test_sharding_metadata():
     rnn = jaxrnn.linen.LSTM(4, num_layers=2, sharding=names)
     variables = rnn.init(jax.random.key(0), None, inputs())
     specs = nn.get_partition_spec(variables)["params"]["cell"]
-    for layer in specs:
-        assert layer._asdict() == {k: P(*axes) for k, axes in names.items()}
+    for layer in specs.values():
+        assert layer == {k: P(*axes) for k, axes in names.items()}
+    assert hash(rnn) == hash(jaxrnn.linen.LSTM(4, num_layers=2, sharding=dict(names)))
     plain = jaxrnn.linen.LSTM(4, num_layers=2).apply(
         nn.unbox(variables), None, inputs()
     )
@@ -146,7 +177,7 @@ def test_sharding_metadata():
     placed = jax.tree.map(
         put, nn.get_partition_spec(variables), nn.unbox(variables), is_leaf=is_spec
     )
-    assert placed["params"]["cell"][1].wh.sharding.spec == P("data", "model")
+    assert placed["params"]["cell"]["1"]["wh"].sharding.spec == P("data", "model")
     with jax.set_mesh(mesh):
         cases.assert_close(jax.jit(rnn.apply)(placed, None, inputs()), plain)
         boxed = jax.jit(rnn.apply)(variables, None, inputs())
@@ -185,7 +216,8 @@ def test_scanned_rnn_resets_before_it_reads(make):
     start = cases.randomise(4, carry)
     last, hs = rnn.apply(variables, start, (xs, dones))
     acting = carry = start
-    cell, params = make(H), variables["params"]["rnn"]["cell"]
+    cell = make(H)
+    params = jaxrnn.linen.from_tree(cell, variables["params"]["rnn"]["cell"], F)
     for t in range(T):
         keep = lambda a, t=t: np.where(dones[t][:, None], 0, a)
         carry, h = cell.step(params, jax.tree.map(keep, carry), xs[t])
@@ -193,6 +225,24 @@ def test_scanned_rnn_resets_before_it_reads(make):
         acting, one = rnn.apply(variables, acting, (xs[t : t + 1], dones[t : t + 1]))
         cases.assert_close(one[0], h)
     cases.assert_close(last, carry)
+
+
+def test_scanned_rnn_starts_as_its_cell_does():
+    def ones(hidden):
+        cell = jaxrnn.gru(hidden)
+        start = lambda params, x: cell.initial_carry(params, x) + 1
+        return cell._replace(initial_carry=start)
+
+    carry = ScannedRNN.initialize_carry(B, H, ones)
+    np.testing.assert_array_equal(carry, np.ones((B, H)))
+    tied = lambda hidden: jaxrnn.stack(
+        jaxrnn.residual(jaxrnn.gru(hidden)), jaxrnn.lstm(hidden)
+    )
+    carry = ScannedRNN.initialize_carry(B, F, tied, jnp.float64)
+    xs, dones = inputs().swapaxes(0, 1), np.zeros((T, B), bool)
+    variables = ScannedRNN(tied).init(jax.random.key(0), carry, (xs, dones))
+    given = ScannedRNN(tied).apply(variables, carry, (xs, dones))
+    cases.assert_same_bits(given, ScannedRNN(tied).apply(variables, None, (xs, dones)))
 
 
 def test_scanned_rnn_where_purejaxrl_has_it():

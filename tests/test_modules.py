@@ -59,16 +59,16 @@ def build_linen(make: Any, **options) -> Built:
         module = getattr(jaxrnn.linen, name)(width, **options)
 
     def call(params, carry, xs, *, deterministic=True, seed=1, **given):
-        variables, rngs = (
-            {"params": {"cell": params}},
-            {"dropout": jax.random.key(seed)},
-        )
-        given = dict(given, deterministic=deterministic)
-        return module.apply(variables, carry, xs, rngs=rngs, **given)
+        variables = {"params": {"cell": jaxrnn.linen.to_tree(params)}}
+        static = {k: given.pop(k) for k in ("reverse", "remat", "engine") if k in given}
+        static["deterministic"] = deterministic
+        rngs = {"dropout": jax.random.key(seed)}
+        return module.clone(**static).apply(variables, carry, xs, rngs=rngs, **given)
 
     xs = jnp.zeros((B, T, F))
     variables = module.init(jax.random.key(0), None, xs, deterministic=True)
-    return Built(call, variables["params"]["cell"])
+    tree = nn.unbox(variables["params"]["cell"])
+    return Built(call, jaxrnn.linen.from_tree(module.cell, tree, F))
 
 
 BUILD = {"nnx": build_nnx, "linen": build_linen}
@@ -326,15 +326,31 @@ def test_between_the_layers_is_what_is_given():
         (jaxrnn.gru(H), {"dropout": 0.1}, {}, "dropout: expected a jaxrnn.stack"),
         (jaxrnn.gru(H), {"sharding": {"w": ()}}, {}, "sharding: expected names among"),
         (jaxrnn.gru(H), {"sharding": {"wx": ("m",)}}, {}, "expected 2 axis names"),
-        (jaxrnn.gru(H), {}, {"mask": np.ones((T, B), bool)}, "mask: expected"),
-        (jaxrnn.gru(H), {}, {"mask": np.ones(T, bool)}, "mask: expected"),
+        (
+            jaxrnn.gru(H),
+            {},
+            {"mask": np.ones((T, B), bool)},
+            r"mask: expected \[3, 5\].*got \[5, 3\]",
+        ),
+        (jaxrnn.gru(H), {}, {"mask": np.ones(T, bool)}, r"mask: expected \[3, 5\]"),
+        (jaxrnn.gru(H), {}, {"lengths": [1]}, r"lengths: expected \[3\].*got \[1\]"),
         (jaxrnn.gru(H), {}, {"resets": np.ones((B, T))}, "resets: expected bool"),
         (jaxrnn.gru(H), {}, {"carry": np.ones((B, H + 1))}, "carry: expected"),
-        (("GRU", H), {"dropout": 0.1}, {"carry": np.ones((B, H))}, "carry: expected"),
+        (
+            ("GRU", H),
+            {"dropout": 0.1, "num_layers": 2},
+            {"carry": (np.ones((B, H)),)},
+            "carry: expected a tuple of 2 layers, got 1",
+        ),
         (jaxrnn.gru(H), {}, {"lengths": [9, 1, 1]}, "lengths: expected 0 to 5"),
         (jaxrnn.gru(H), {}, {"xs": np.ones(F)}, "xs: expected"),
         (jaxrnn.gru(H), {}, {"xs": 1.0}, "xs: expected"),
-        (jaxrnn.gru(H), {}, {"xs": np.ones((B, T, F + 1))}, "expected|Initializer"),
+        (
+            jaxrnn.gru(H),
+            {},
+            {"xs": np.ones((B, T, F + 1))},
+            r"params\.wx: expected \[5, 15\]|for parameter \"wx\"|expected.*\(5, 15\)",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused(build, make, options, given, message):

@@ -153,6 +153,45 @@ def test_set_params():
             ValueError, match=r"params.*Expected are the params of stack"
         ):
             two.set_params(wrong)
+    integers = jax.tree.map(lambda a: a.astype(int), one.params)
+    with pytest.raises(ValueError, match="params: expected float64, got int64"):
+        two.set_params(integers)
+    two.set_params(jax.tree.map(lambda a: a.astype(jnp.float32), one.params))
+    assert two.params[0].wx.dtype == jnp.float64
+    two.set_params(one.params)  # copies, which may be donated
+    nnx.jit(lambda m: m, donate_argnums=0)(two)
+    assert np.isfinite(one.params[0].wx).all()
+
+
+def test_set_params_of_an_abstract_module():
+    make = lambda: jaxrnn.nnx.LSTM(F, H, rngs=nnx.Rngs(0))
+    whole, abstract = make(), nnx.eval_shape(make)
+    abstract.set_params(whole.params)
+    cases.assert_same_bits(abstract(None, inputs()), whole(None, inputs()))
+
+
+def test_cells_of_ones_own():
+    """Without a spec there is no name, and nothing breaks for it."""
+    cell = jaxrnn.stack(cases.own_gated(H), jaxrnn.gru(3))
+    rnn = jaxrnn.nnx.RNN(cell, F, rngs=nnx.Rngs(0))
+    changed = jax.tree.map(lambda a: a + 1, rnn.params)
+    rnn.set_params(changed)
+    cases.assert_same_bits(rnn.params, changed)
+    assert repr(cell) == "stack(Cell, gru(hidden=3))"
+
+
+def test_modules_of_one_kind_share_what_is_compiled():
+    one, two = (jaxrnn.nnx.GRU(F, H, rngs=nnx.Rngs(s)) for s in (0, 1))
+    other = jaxrnn.nnx.GRU(F, H, update_bias=1.0, rngs=nnx.Rngs(0))
+    assert nnx.graphdef(one) == nnx.graphdef(two)
+    assert nnx.graphdef(one) != nnx.graphdef(other)
+    both = jax.tree.map(lambda *a: jnp.stack(a), one, two)  # an ensemble
+    assert both.params[0].wx.shape == (2, F, 3 * H)
+    bias = jnp.arange(float(H))  # an array is no key of a cache
+    np.testing.assert_array_equal(
+        jaxrnn.nnx.GRU(F, H, update_bias=bias, rngs=nnx.Rngs(0)).params[0].b[H : 2 * H],
+        bias,
+    )
 
 
 def test_orbax_checkpoint(tmp_path):
@@ -187,4 +226,6 @@ def test_sharding_metadata():
             assert layer == {k: P(*axes) for k, axes in names.items()}
         assert rnn.params[1].wh.sharding.spec == P("data", "model")
         hs = run(rnn, inputs())
+        rnn.set_params(plain.params)
+        assert rnn.params[1].wh.sharding.spec == P("data", "model")
     cases.assert_close(hs, run(plain, inputs()))

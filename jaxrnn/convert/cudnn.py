@@ -41,6 +41,13 @@ def from_cudnn(
         >>> cell, params.wx.shape
         (lstm(hidden=4), (3, 16))
     """
+    for name, size in (
+        ("input_size", input_size),
+        ("hidden_size", hidden_size),
+        ("num_layers", num_layers),
+    ):
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"{name}: expected a positive integer, got {size!r}.")
     ways = 2 if bidirectional else 1
     rows = 4 * hidden_size
     inputs = [input_size] + [ways * hidden_size] * (num_layers - 1)

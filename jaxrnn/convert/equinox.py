@@ -11,6 +11,7 @@ from jaxrnn.cells.simple import SimpleRNNParams
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    names_of,
     nested,
     no_bias,
     put_together,
@@ -49,7 +50,8 @@ def from_equinox(cells: Any, *, merge: str | Callable = "concat") -> tuple[Cell,
 
 def _read(cell: Any) -> Any:
     if isinstance(cell, Mapping):
-        have = {name: cell.get(name) for name in FIELDS}
+        given = names_of("cells", cell, FIELDS[:2], FIELDS[2:])
+        have = {name: given.get(name) for name in FIELDS}
     else:
         have = {name: getattr(cell, name, None) for name in FIELDS}
     if have["weight_ih"] is None or have["weight_hh"] is None:
@@ -58,7 +60,13 @@ def _read(cell: Any) -> Any:
             f"weight_hh, bias and bias_n, got {type(cell).__name__}."
         )
     wx, wh = (array(f"cells.{n}", have[n]).T for n in ("weight_ih", "weight_hh"))
-    return assemble("cells", wx, wh, have["bias"], have["bias_n"])
+    params = assemble("cells", wx, wh, have["bias"], have["bias_n"])
+    if isinstance(params, SimpleRNNParams):
+        raise ValueError(
+            f"cells: expected 3 or 4 gates, got weight_hh {list(wh.T.shape)}. Equinox "
+            "has no simple RNN."
+        )
+    return params
 
 
 def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:

@@ -1,5 +1,6 @@
 """Params in safetensors files: named arrays and a little text, nothing that can run."""
 
+import errno
 import os
 import uuid
 from collections.abc import Mapping
@@ -11,11 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, show
+from jaxrnn.convert.layers import copied
 from jaxrnn.extra import need
 
 # Options of built-in cells that shape initial values and nothing that is computed.
 INITIAL = {"forget_bias", "update_bias", "dtype"}
+# What the format's NumPy side both writes and reads.
+DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 
 
 def save_safetensors(
@@ -27,10 +33,12 @@ def save_safetensors(
         path: the file; what was there is replaced once the new one is complete.
         params: a pytree of arrays; leaves are named by their path, such as
             ``0.forward.wx``.
-        cell: the cell whose params they are, for its name in the file.
+        cell: the cell whose params they are, for its name in the file; one of your own
+            has none.
 
     Raises:
-        ValueError: for two leaves of one name, or one that is no array of numbers.
+        ValueError: for two leaves of one name, or one that is no array of numbers, or
+            of numbers that a file cannot hold.
         OSError: where the file cannot be written.
         ImportError: without the extra ``safetensors``.
 
@@ -46,16 +54,19 @@ def save_safetensors(
     """
     library, path = need("safetensors.numpy"), Path(path)
     about = {"format": "jaxrnn", "jaxrnn": jaxrnn.__version__}
-    if cell is not None:
-        about["cell"] = _computes(cell)
-    # In C order: the format's writer copies memory as it lies.
-    tensors = {name: np.array(leaf, order="C") for name, leaf in _named(params).items()}
-    try:
-        data = library.save(tensors, metadata=about)
-    except Exception as error:
-        raise ValueError(
-            f"params: a file cannot hold them ({_brief(error)})."
-        ) from error
+    name = _computes(cell)
+    if name is not None:
+        about["cell"] = name
+    tensors = {}
+    for name, leaf in _named(params).items():
+        if leaf.dtype.name not in DTYPES or name == "__metadata__":
+            raise ValueError(
+                f"params: a file cannot hold {name!r} of {leaf.dtype}, only names other "
+                f"than __metadata__ and {sorted(DTYPES)}."
+            )
+        # In C order: the format's writer copies memory as it lies.
+        tensors[name] = np.array(leaf, order="C")
+    data = library.save(tensors, metadata=about)
     _write(path, data)
 
 
@@ -70,7 +81,7 @@ def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -
             the same, whatever its initial values.
 
     Returns:
-        Params with the structure of `like`.
+        Params with the structure of `like`, and sharded as its arrays are.
 
     Raises:
         ValueError: for a file that is damaged or none of this format, names that are
@@ -91,10 +102,10 @@ def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -
         True
     """
     tensors, about = _read(path)
-    if cell is not None and about.get("cell", _computes(cell)) != _computes(cell):
+    name = _computes(cell)
+    if name is not None and about.get("cell", name) != name:
         raise ValueError(
-            f"{path}: expected the params of {_computes(cell)}, got those of "
-            f"{about['cell']}."
+            f"{path}: expected the params of {name}, got those of {about['cell']}."
         )
     wanted = _named(like)
     for name in sorted(set(wanted) ^ set(tensors)):
@@ -109,7 +120,10 @@ def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -
                 f"{path}: {name!r}: expected {dtype} {list(leaf.shape)}, "
                 f"got {have.dtype} {list(have.shape)}."
             )
-    leaves = [jnp.asarray(tensors[name]) for name in wanted]
+    leaves = [
+        jax.device_put(copied(tensors[name]), getattr(leaf, "sharding", None))
+        for name, leaf in wanted.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -161,6 +175,9 @@ def _brief(error: Exception) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     """To a file beside it, then renamed: a reader sees the old one or the new one."""
+    if not path.parent.is_dir():
+        missing = os.strerror(errno.ENOENT)
+        raise FileNotFoundError(errno.ENOENT, missing, str(path.parent))
     staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with staged.open("xb") as file:
@@ -179,7 +196,12 @@ def _named(tree: Any) -> dict[str, Any]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if name in named:
             raise ValueError(f"params: two leaves are named {name!r}.")
-        leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
+        try:
+            leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
+        except TypeError as error:
+            raise ValueError(
+                f"params: expected arrays, got {name!r}: {leaf!r}."
+            ) from error
         if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             raise ValueError(
                 f"params: {name!r} is a random key. Keep jax.random.key_data of it."
@@ -188,8 +210,19 @@ def _named(tree: Any) -> dict[str, Any]:
     return named
 
 
-def _computes(cell: Cell) -> str:
-    """The cell's name without the options that only shape its initial values."""
+def _computes(cell: Any) -> str | None:
+    """A cell's name without the options that only shape its initial values.
+
+    None for no cell, and for one of a user's own, in which nothing tells what it is.
+    """
+    if cell is None:
+        return None
+    if not isinstance(cell, Cell):
+        raise ValueError(f"cell: expected a jaxrnn.Cell, got {cell!r}.")
+
+    def known(spec):
+        inner = [s for option in spec[1:] if option[0] == "cells" for s in option[1]]
+        return bool(spec) and all(map(known, inner))
 
     def strip(spec):
         kind, *options = spec
@@ -202,4 +235,4 @@ def _computes(cell: Cell) -> str:
         ]
         return (kind, *kept)
 
-    return repr(cell._replace(spec=strip(cell.spec) if cell.spec else ()))
+    return show(strip(cell.spec)) if known(cell.spec) else None

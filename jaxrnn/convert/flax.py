@@ -16,6 +16,7 @@ from jaxrnn.cells.lstm import LSTMParams
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    names_of,
     nested,
     pack,
     put_together,
@@ -100,7 +101,8 @@ def _ways(tree: Any) -> tuple | None:
     """The two halves of a ``Bidirectional``'s tree."""
     if not isinstance(tree, Mapping) or "forward_rnn" not in tree:
         return None
-    return tree["forward_rnn"], tree["backward_rnn"]
+    both = names_of("params", tree, ("forward_rnn", "backward_rnn"), ("rngs",))
+    return both["forward_rnn"], both["backward_rnn"]
 
 
 def _read(tree: Any) -> Any:
@@ -109,42 +111,60 @@ def _read(tree: Any) -> Any:
     if not isinstance(tree, Mapping):
         raise ValueError(
             f"params: expected a cell's mapping of names, got {type(tree).__name__}. "
-            "Give a list for several layers."
+            "Of an NNX module give nnx.state(module), of several layers a list."
         )
-    tree = {"if" if name == "if_" else name: tree[name] for name in tree}
-    names = set(tree)
-    if names == {"i", "h"}:
-        return _dense(tree["i"], tree["h"])
-    if names == {"dense_i", "dense_h"}:
-        return _dense(tree["dense_i"], tree["dense_h"])
+    names = {"if" if name == "if_" else name: name for name in tree if name != "rngs"}
+    parts = {name: tree[there] for name, there in names.items()}
+    if set(parts) == {"i", "h"}:
+        return _dense(parts["i"], parts["h"])
+    if set(parts) == {"dense_i", "dense_h"}:
+        return _dense(parts["dense_i"], parts["dense_h"])
     for gates in GATES:
-        if names == {side + gate for side in "ih" for gate in gates}:
-            return _by_gate(tree, gates)
+        if set(parts) == {side + gate for side in "ih" for gate in gates}:
+            return _by_gate(parts, gates)
     raise ValueError(
         "params: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
-        f"{sorted(names)}. Give that part of the tree alone, a list for several layers "
+        f"{sorted(parts)}. Give that part of the tree alone, a list for several layers "
         "and a pair (forward, backward) for two directions."
     )
 
 
-def _dense(from_x: Mapping, from_h: Mapping) -> Any:
+def _dense(from_x: Any, from_h: Any) -> Any:
     """One Dense each; whichever has a bias has the only one."""
+    from_x = names_of("params of x", from_x, ("kernel",), ("bias",))
+    from_h = names_of("params of h", from_h, ("kernel",), ("bias",))
     biases = [part["bias"] for part in (from_x, from_h) if "bias" in part]
     if len(biases) > 1:
         raise ValueError("params: expected a bias on x or on h, got two.")
     return assemble("params", from_x["kernel"], from_h["kernel"], *biases)
 
 
-def _by_gate(tree: Mapping, gates: str) -> Any:
+def _by_gate(parts: dict, gates: str) -> Any:
+    biased = [side + gate for gate in gates for side in _biased(gates, gate)]
+    arrays: dict[tuple, np.ndarray] = {}
+    for name, part in parts.items():
+        needed = ("kernel", "bias") if name in biased else ("kernel",)
+        for what, value in names_of(f"params[{name!r}]", part, needed).items():
+            arrays[name, what] = array(f"params[{name!r}].{what}", value)
+
     def packed(side, what):
-        return pack(
-            *(array(f"params[{side}{gate}]", tree[side + gate][what]) for gate in gates)
-        )
+        found = [arrays[side + gate, what] for gate in gates]
+        if len({a.shape for a in found}) != 1:
+            shapes = [list(a.shape) for a in found]
+            raise ValueError(
+                f"params: expected {what}s of one shape on {side}, got {shapes}."
+            )
+        return pack(*found)
 
     wx, wh = packed("i", "kernel"), packed("h", "kernel")
     if gates == "ifgo":
         return assemble("params", wx, wh, packed("h", "bias"))
-    return assemble("params", wx, wh, packed("i", "bias"), tree["hn"]["bias"])
+    return assemble("params", wx, wh, packed("i", "bias"), arrays["hn", "bias"])
+
+
+def _biased(gates: str, gate: str) -> str:
+    """On which of x and h a gate of Linen has a bias."""
+    return "h" if gates == "ifgo" else "ih" if gate == "n" else "i"
 
 
 def to_linen(cell: Cell, params: Any) -> Any:
@@ -239,9 +259,8 @@ def _write(p: Any) -> dict:
     for side, kernel in (("i", p.wx), ("h", p.wh)):
         for gate, k in zip(gates, split(kernel, len(gates)), strict=True):
             tree[side + gate] = {"kernel": np.array(k, order="C")}
-    biased = "h" if gates == "ifgo" else "i"
     for gate, b in zip(gates, split(p.b, len(gates)), strict=True):
-        tree[biased + gate]["bias"] = np.array(b)
+        tree[_biased(gates, gate)[0] + gate]["bias"] = np.array(b)
     if gates == "rzn":
         tree["hn"]["bias"] = p.bn
     return tree

@@ -16,12 +16,14 @@ from jaxrnn.cells.lstm import LSTMParams
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    names_of,
     pack,
     put_together,
     split,
     take_apart,
 )
 
+STEMS = ("lstm", "vanilla_rnn")
 BEFORE = (
     "Haiku's GRU resets the memory before the recurrent matmul, and the one here after "
     "it: no weights make them equal"
@@ -41,7 +43,8 @@ def from_haiku(
         params: module name -> name -> array, as ``init`` returns them.
         names: the modules' names in the order of the layers, such as
             ``("lstm", "lstm_1")``; None is all that there are, in the order of their
-            numbers.
+            numbers, if they are called lstm or vanilla_rnn. A network of another kind
+            with the same shapes cannot be told apart.
         bidirectional: whether the modules are forward and backward by turns.
         merge: of bidirectional layers.
 
@@ -62,20 +65,28 @@ def from_haiku(
         >>> cell, params.b[4:8].tolist()  # Haiku's +1
         (lstm(hidden=4), [1.0, 1.0, 1.0, 1.0])
     """
+    if not isinstance(params, Mapping):
+        raise ValueError(
+            "params: expected module names and their params, got "
+            f"{type(params).__name__}."
+        )
     modules: dict[str, dict] = {}
     for name, weights in params.items():
         module, _, part = name.rpartition("/")
-        if set(weights) == {"w_i", "w_h", "b"} or not module:
-            module, part = name, "gru" if "w_i" in weights else ""
+        if not module or (isinstance(weights, Mapping) and "w_i" in weights):
+            module, part = name, ""  # a GRU, or a layer that is no RNN's
         modules.setdefault(module, {})[part] = weights
     if names is None:
         stems = {re.sub(r"_\d+$", "", module) for module in modules}
-        if len(stems) != 1:
+        known = {stem.rpartition("/")[2] for stem in stems} <= {*STEMS, "gru"}
+        if len(stems) != 1 or not known:
             raise ValueError(
-                f"params: expected modules of one name, got {sorted(modules)}. Give "
-                "names= in the order of the layers."
+                f"params: expected modules of one name, lstm or vanilla_rnn, got "
+                f"{sorted(modules)}. Give names= in the order of the layers."
             )
         names = sorted(modules, key=_number)
+    if len(set(names)) != len(names):
+        raise ValueError(f"names: expected each once, got {list(names)}.")
     for name in names:
         if name not in modules:
             raise ValueError(
@@ -98,27 +109,33 @@ def _number(module: str) -> int:
 
 
 def _read(name: str, parts: Mapping) -> Any:
-    if set(parts) == {"gru"}:
-        raise ValueError(f"params[{name!r}]: {BEFORE}.")
+    where = f"params[{name!r}]"
+    if "" in parts and isinstance(parts[""], Mapping) and "w_i" in parts[""]:
+        raise ValueError(f"{where}: {BEFORE}.")
     if set(parts) == {"linear"}:
-        w, b = (array(f"params[{name!r}].{k}", parts["linear"][k]) for k in "wb")
+        linear = names_of(where, parts["linear"], ("w", "b"))
+        w, b = (array(f"{where}.{k}", linear[k]) for k in "wb")
         hidden = b.size // 4
-        if b.ndim != 1 or b.size % 4 or w.ndim != 2 or len(w) <= hidden:
+        if b.ndim != 1 or w.ndim != 2 or w.shape[1] != 4 * hidden or len(w) <= hidden:
             raise ValueError(
-                f"params[{name!r}]: expected w [F + H, 4 H] and b [4 H], "
+                f"{where}: expected w [F + H, 4 H] and b [4 H], "
                 f"got {list(w.shape)} and {list(b.shape)}."
             )
         i, f, g, o = split(_swap(b), 4)
         b = pack(i, f + np.ones((), b.dtype), g, o)
-        return assemble(f"params[{name!r}]", _swap(w[:-hidden]), _swap(w[-hidden:]), b)
+        return assemble(where, _swap(w[:-hidden]), _swap(w[-hidden:]), b)
     if set(parts) == {"linear", "linear_1"}:
-        from_x, from_h = parts["linear"], parts["linear_1"]
-        b = array(f"params[{name!r}].b", from_x["b"])
-        if "b" in from_h:
-            b = b + array(f"params[{name!r}].b", from_h["b"])
-        return assemble(f"params[{name!r}]", from_x["w"], from_h["w"], b)
+        from_x = names_of(where, parts["linear"], ("w", "b"))
+        from_h = names_of(where, parts["linear_1"], ("w",), ("b",))
+        biases = [array(f"{where}.b", p["b"]) for p in (from_x, from_h) if "b" in p]
+        if len({b.shape for b in biases}) != 1:
+            raise ValueError(
+                f"{where}: expected biases of one shape, got "
+                f"{[list(b.shape) for b in biases]}."
+            )
+        return assemble(where, from_x["w"], from_h["w"], sum(biases[1:], biases[0]))
     raise ValueError(
-        f"params[{name!r}]: expected the linear layers of an LSTM or a VanillaRNN, got "
+        f"{where}: expected the linear layers of an LSTM or a VanillaRNN, got "
         f"{sorted(parts)}."
     )
 
@@ -165,7 +182,7 @@ def to_haiku(
         raise ValueError(f"cell: Haiku's VanillaRNN is relu alone, got {cell!r}.")
     flat = [p for layer in apart.params for p in layer]
     if names is None:
-        stems = ["lstm" if isinstance(p, LSTMParams) else "vanilla_rnn" for p in flat]
+        stems = [STEMS[not isinstance(p, LSTMParams)] for p in flat]
         count = [stems[:n].count(stem) for n, stem in enumerate(stems)]
         names = [f"{s}_{n}" if n else s for s, n in zip(stems, count, strict=True)]
     if len(names) != len(flat) or len(set(names)) != len(flat):

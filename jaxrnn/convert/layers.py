@@ -5,7 +5,7 @@ one `SimpleRNNParams`, `LSTMParams` or `GRUParams`, or two of them, forward and 
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -96,7 +96,10 @@ def take_apart(cell: Cell, params: Any) -> Layers:
             return [tuple(leaf(s, p) for s, p in ways)]
         return [(leaf(spec, params),)]
 
-    return Layers(layers(cell.spec, params), activations, merges)
+    found = layers(cell.spec, params)
+    named = iter(merges)
+    _check_widths(found, [next(named) if len(one) == 2 else None for one in found])
+    return Layers(found, activations, merges)
 
 
 def _kind(spec: tuple) -> type:
@@ -132,36 +135,44 @@ def put_together(
         ValueError: for layers whose input width is not the output width of the one
             before, unless `merge` is a function.
     """
-    cells, params, width = [], [], None
-    for number, layer in enumerate(layers):
+    _check_widths(layers, [merge] * len(layers))
+    cells, params = [], []
+    for layer in layers:
         made = [_make(p, activation) for p in layer]
-        for p in layer:
-            if width not in (None, len(p.wx)):
-                raise ValueError(
-                    f"layer {number}: expected an input kernel for the {width} outputs "
-                    f"of the layer before, got {list(p.wx.shape)} for {len(p.wx)}."
-                )
-        widths = [len(p.wh) for p in layer]
-        arrays = [jax.tree.map(_jax, p) for p in layer]
+        arrays = [jax.tree.map(copied, p) for p in layer]
         if len(layer) == 2:
-            if len(layer[0].wx) != len(layer[1].wx):
-                raise ValueError(
-                    f"layer {number}: expected both directions to read the same input, "
-                    f"got {len(layer[0].wx)} and {len(layer[1].wx)} features."
-                )
             cells.append(bidirectional(*made, merge=merge))
             params.append(BidirectionalParams(*arrays))
-            width = sum(widths) if merge == "concat" else widths[0]
-            width = None if callable(merge) else width
         else:
             cells.append(made[0])
             params.append(arrays[0])
-            (width,) = widths
     if not cells:
         raise ValueError("weights: expected at least one layer, got none.")
     if len(cells) == 1:
         return cells[0], params[0]
     return stack(*cells), tuple(params)
+
+
+def _check_widths(layers: Sequence[tuple], merges: Sequence) -> None:
+    """Raises ValueError unless each layer reads as much as the one before gives."""
+    width = None
+    for number, (layer, merge) in enumerate(zip(layers, merges, strict=True)):
+        reads = {len(p.wx) for p in layer}
+        if len(reads) > 1:
+            raise ValueError(
+                f"layer {number}: expected both directions to read the same input, "
+                f"got {sorted(reads)} features."
+            )
+        if width is not None and reads != {width}:
+            raise ValueError(
+                f"layer {number}: expected an input kernel for the {width} outputs "
+                f"of the layer before, got one for {len(layer[0].wx)}."
+            )
+        widths = [len(p.wh) for p in layer]
+        if len(layer) == 1 or merge in ("sum", "mean", "product"):
+            width = widths[0]
+        else:  # of a function nothing is known
+            width = sum(widths) if merge == "concat" else None
 
 
 def _make(params: Any, activation: str | Callable) -> Cell:
@@ -171,7 +182,7 @@ def _make(params: Any, activation: str | Callable) -> Cell:
     return gru(hidden) if isinstance(params, GRUParams) else lstm(hidden)
 
 
-def _jax(array: np.ndarray) -> jax.Array:
+def copied(array: np.ndarray) -> jax.Array:
     """A copy: the weights it came from may go on being trained."""
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     if dtype != array.dtype:
@@ -208,6 +219,8 @@ def assemble(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
             f"{name}: expected an input kernel, here [F, {gates * hidden}], as the "
             f"recurrent one is {list(wh.shape)}, got {list(wx.shape)}."
         )
+    if bn is not None and kind is not GRUParams:
+        raise ValueError(f"{name}: expected no bias of n but for a GRU, got one.")
     b = np.zeros(gates * hidden, wh.dtype) if b is None else array(f"{name}: bias", b)
     parts = [wx, wh, b]
     if kind is GRUParams:
@@ -229,16 +242,31 @@ def assemble(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
 
 def array(name: str, value: Any) -> np.ndarray:
     """A floating NumPy array of what is one in any library, torch tensors included."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if "bfloat16" in str(value.dtype):  # NumPy has none, JAX has
-            value = jnp.from_dlpack(value)
-    a = np.asarray(value)
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            if "bfloat16" in str(value.dtype):  # NumPy has none, JAX has
+                value = jnp.from_dlpack(value)
+        a = np.asarray(value)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{name}: expected an array of floats ({error}).") from error
     if not jnp.issubdtype(a.dtype, jnp.floating):
         raise ValueError(
             f"{name}: expected an array of floats, got {a.dtype} ({type(value).__name__})."
         )
     return a
+
+
+def names_of(
+    name: str, tree: Any, required: Sequence[str], optional: Sequence[str] = ()
+) -> dict:
+    """`tree` as a dict, or a ValueError unless it has these names and no others."""
+    have = set(tree) if isinstance(tree, Mapping) else set()
+    if not (set(required) <= have <= {*required, *optional}):
+        got = sorted(map(str, have)) or type(tree).__name__
+        may = f", and perhaps {list(optional)}" if optional else ""
+        raise ValueError(f"{name}: expected {list(required)}{may}, got {got}.")
+    return dict(tree)
 
 
 def split(gates: Any, count: int) -> list[np.ndarray]:

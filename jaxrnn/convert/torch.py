@@ -56,8 +56,15 @@ def from_torch(
         >>> cell, params.wx.shape
         (gru(hidden=4), (3, 12))
     """
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            "state_dict: expected names and tensors, such as module.state_dict(), got "
+            f"{type(state_dict).__name__}."
+        )
     found: dict[tuple, dict] = {}
     for name, value in state_dict.items():
+        if not isinstance(name, str):
+            raise ValueError(f"state_dict: expected names, got {name!r}.")
         if not name.startswith(prefix):
             continue
         match = NAME.fullmatch(name.removeprefix(prefix))

@@ -252,6 +252,10 @@ def own(params, carry, x):
 REFUSED = {
     "no cell": (own, "expected a jaxrnn.Cell"),
     "a cell of one's own": (cases.own_gated(H), "without a spec has no counterpart"),
+    "one's own inside": (
+        jaxrnn.stack(cases.own_gated(H), GRU),
+        "without a spec has no",
+    ),
     "residual": (jaxrnn.residual(jaxrnn.gru(F)), "no peer adds.*cell.parts"),
     "learned_carry": (jaxrnn.learned_carry(LSTM), "with params.cell"),
     "with_carries": (jaxrnn.with_carries(LSTM), "convert the cell inside"),
@@ -342,6 +346,11 @@ def test_functions_of_jax_are_the_named_activations():
         (jaxrnn.bidirectional(LSTM), params_of(LSTM), "BidirectionalParams"),
         (LSTM, params_of(LSTM)._replace(b=jnp.ones(3)), "expected a bias \\[16\\]"),
         (LSTM, params_of(LSTM)._replace(wx=jnp.ones((3, 8))), "input kernel"),
+        (
+            jaxrnn.stack(LSTM, LSTM),
+            (params_of(LSTM), params_of(LSTM)),
+            "layer 1: expected an input kernel for the 4 outputs",
+        ),
     ],
 )
 def test_params_of_another_cell_are_refused(cell, params, message):
@@ -465,7 +474,70 @@ BAD = {
         {"gru": {"w_i": np.ones((3, 12)), "w_h": np.ones((4, 12)), "b": np.ones(12)}},
         "resets the memory before",
     ),
-    "haiku other": (convert.from_haiku, {"mlp/linear_2": HAIKU}, "linear layers of"),
+    "haiku other": (convert.from_haiku, {"lstm/linear_2": HAIKU}, "linear layers of"),
+    "haiku mlp": (convert.from_haiku, {"mlp/linear": HAIKU}, "lstm or vanilla_rnn"),
+    "haiku a linear too": (
+        convert.from_haiku,
+        {"lstm/linear": HAIKU, "linear": HAIKU},
+        r"\['linear', 'lstm'\]. Give names=",
+    ),
+    "haiku no bias": (
+        convert.from_haiku,
+        {"lstm/linear": {"w": HAIKU["w"]}},
+        r"expected \['w', 'b'\], got \['w'\]",
+    ),
+    "haiku biases": (
+        convert.from_haiku,
+        {
+            "vanilla_rnn/linear": {"w": np.ones((3, 4)), "b": np.ones(4)},
+            "vanilla_rnn/linear_1": {"w": np.ones((4, 4)), "b": np.ones(1)},
+        },
+        "biases of one shape",
+    ),
+    "haiku an object": (convert.from_haiku, object(), "module names and their params"),
+    "torch a module": (convert.from_torch, object(), "such as module.state_dict"),
+    "torch no names": (convert.from_torch, {0: np.ones(3)}, "expected names, got 0"),
+    "linen a bias too many": (
+        convert.from_linen,
+        LINEN | {"ii": LINEN["ii"] | {"bias": np.ones(H)}},
+        r"params\['ii'\]: expected \['kernel'\], got \['bias', 'kernel'\]",
+    ),
+    "linen gates of two widths": (
+        convert.from_linen,
+        LINEN | {"ii": {"kernel": np.ones((F, 5))}, "if": {"kernel": np.ones((F, 3))}},
+        "kernels of one shape on i",
+    ),
+    "linen no kernel": (
+        convert.from_linen,
+        LINEN | {"ii": {}},
+        r"params\['ii'\]: expected \['kernel'\]",
+    ),
+    "linen one direction": (
+        convert.from_linen,
+        {"forward_rnn": {"cell": LINEN}},
+        "'backward_rnn'",
+    ),
+    "nnx a module": (convert.from_nnx, object(), "give nnx.state"),
+    "equinox torch's names": (
+        convert.from_equinox,
+        {"weight_ih": np.ones((16, 3)), "weight_hh": np.ones((16, 4)), "bias_ih": 1},
+        "expected .*'weight_hh'.* perhaps .*got .*'bias_ih'",
+    ),
+    "equinox one gate": (
+        convert.from_equinox,
+        {"weight_ih": np.ones((4, 3)), "weight_hh": np.ones((4, 4))},
+        "no simple RNN",
+    ),
+    "equinox bias of n": (
+        convert.from_equinox,
+        convert.to_equinox(LSTM, params_of(LSTM)) | {"bias_n": np.ones(H)},
+        "no bias of n",
+    ),
+    "cudnn sizes": (
+        lambda w: convert.from_cudnn(w, 3, 4, 0),
+        np.ones(144),
+        "num_layers: expected a positive integer, got 0",
+    ),
     "haiku shape": (
         convert.from_haiku,
         {"lstm/linear": HAIKU | {"b": np.ones(15)}},
@@ -492,5 +564,13 @@ def test_names_that_haiku_lacks():
         convert.from_haiku({"lstm/linear": HAIKU}, names=["lstm_1"])
     with pytest.raises(ValueError, match="even number of modules"):
         convert.from_haiku({"lstm/linear": HAIKU}, bidirectional=True)
+    with pytest.raises(ValueError, match="names: expected each once"):
+        convert.from_haiku({"lstm/linear": HAIKU}, names=["lstm", "lstm"])
     with pytest.raises(ValueError, match="names: expected 1 different"):
         convert.to_haiku(LSTM, params_of(LSTM), names=["a", "b"])
+
+
+def test_a_state_with_random_numbers_in_it():
+    """As nnx.state gives it for a cell that keeps its rngs."""
+    tree = convert.to_nnx(LSTM, params_of(LSTM)) | {"rngs": {"count": np.zeros(())}}
+    cases.assert_same_bits(convert.from_nnx({"cell": tree})[1], params_of(LSTM))
