@@ -32,6 +32,9 @@ types: $(VENV)/.dev
 	$(BIN)/pyright
 
 bench: $(VENV)/.dev $(VENV)/.peers
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.ragged
+	$(BIN)/python -m benchmarks.long
 	$(BIN)/python benchmarks/flax_ratio.py
 	$(BIN)/python benchmarks/population.py
 

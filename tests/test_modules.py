@@ -186,7 +186,7 @@ def flax_nnx(cell, xs, **options):
     return weights, rnn(xs, seq_lengths=jnp.maximum(LENGTHS, 1))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", ["linen", "nnx"])
 def test_it_is_flaxs_rnn_with_its_weights(name, reverse):
     """But for the padding, whose outputs Flax leaves as they come."""

@@ -1,0 +1,1 @@
+"""jaxrnn beside its peers: the same work, interleaved in one process."""

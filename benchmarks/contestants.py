@@ -1,0 +1,348 @@
+"""The libraries, each asked for the same work in its own best-known way.
+
+A contestant is made with everything in its own layout already: weights, carries, inputs,
+cotangents. What it must still turn or pack when called is part of its work.
+"""
+
+import importlib
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxrnn
+from benchmarks.work import CELLS, Numbers, Result, Work
+from jaxrnn import LSTMCarry, convert
+
+RATE = 1e-3
+
+
+class Contestant(NamedTuple):
+    """One library at one work.
+
+    Fields:
+        runs: mode -> a call that returns when its work is done.
+        result: what it computes, for `work.check`.
+        compile: mode -> seconds to trace and compile; none for torch.
+        temporary: mode -> bytes of temporaries, by the compiler; none for torch.
+    """
+
+    runs: dict[str, Callable]
+    result: Callable[[], Result]
+    compile: dict[str, float]
+    temporary: dict[str, int]
+
+
+class Layout(NamedTuple):
+    """A library written in JAX.
+
+    Fields:
+        run: ``(weights, carry, xs) -> (carry, hs)``, all in its layout.
+        weights: its weights.
+        carry: jaxrnn's carry -> its own.
+        back: its carry -> jaxrnn's.
+        turn: jaxrnn's ``[T, B, ...]`` -> its own, and back.
+        params: gradients of its weights -> jaxrnn's params.
+    """
+
+    run: Callable
+    weights: Any
+    carry: Callable
+    back: Callable
+    turn: Callable
+    params: Callable
+
+
+def in_jax(layout: Layout, numbers: Numbers, modes: tuple) -> Contestant:
+    """Compiles the modes asked for, one after the other."""
+    weights = jax.tree.map(jnp.asarray, layout.weights)
+    carry, dcarry = (
+        jax.tree.map(jnp.asarray, layout.carry(c))
+        for c in (numbers.carry, numbers.dcarry)
+    )
+    xs, dhs = (jnp.asarray(layout.turn(a)) for a in (numbers.xs, numbers.dhs))
+    adam = optax.adam(RATE)
+
+    def loss(weights, carry, xs):
+        last, hs = layout.run(weights, carry, xs)
+        ends = jax.tree.map(lambda a, d: jnp.sum(a * d), last, dcarry)
+        return jnp.sum(hs * dhs) + sum(jax.tree.leaves(ends)), (last, hs)
+
+    gradient = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)
+
+    def backward(weights, carry, xs):
+        (value, _), grads = gradient(weights, carry, xs)
+        return value, grads
+
+    def update(weights, memory, carry, xs):
+        grads, _ = jax.grad(loss, has_aux=True)(weights, carry, xs)
+        updates, memory = adam.update(grads, memory)
+        return optax.apply_updates(weights, updates), memory
+
+    # Donated, so a copy; they go on from call to call.
+    state = [jax.tree.map(jnp.copy, weights), adam.init(weights)]
+    asked = {
+        "forward": (jax.jit(layout.run), (weights, carry, xs)),
+        "backward": (jax.jit(backward), (weights, carry, xs)),
+        "adam": (jax.jit(update, donate_argnums=(0, 1)), (*state, carry, xs)),
+    }
+    compiled, seconds, temporary = {}, {}, {}
+    for mode in modes:
+        function, args = asked[mode]
+        start = time.perf_counter()
+        compiled[mode] = function.lower(*args).compile()
+        seconds[mode] = time.perf_counter() - start
+        temporary[mode] = compiled[mode].memory_analysis().temp_size_in_bytes
+
+    def call(mode):
+        args = asked[mode][1]
+        return lambda: jax.block_until_ready(compiled[mode](*args))
+
+    def train():
+        state[:] = jax.block_until_ready(compiled["adam"](*state, carry, xs))
+
+    def result():
+        (_, (last, hs)), grads = jax.jit(gradient)(weights, carry, xs)
+        dweights, dfirst, dxs = grads
+        return Result(
+            layout.turn(hs),
+            layout.back(last),
+            layout.params(jax.tree.map(np.asarray, dweights)),
+            layout.back(dfirst),
+            layout.turn(dxs),
+        )
+
+    runs = {mode: call(mode) for mode in modes if mode != "adam"}
+    if "adam" in modes:
+        runs["adam"] = train
+    return Contestant(runs, result, seconds, temporary)
+
+
+def same(a: Any) -> Any:
+    return a
+
+
+def turned(a: Any) -> Any:
+    return a.swapaxes(0, 1)
+
+
+def ours(engine: str) -> Callable:
+    def layout(work: Work, numbers: Numbers) -> Layout:
+        cell = CELLS[work.cell](work.H)
+        run = lambda p, c, xs: jaxrnn.unroll(cell, p, c, xs, engine=engine)
+        return Layout(run, numbers.params, same, same, same, same)
+
+    return layout
+
+
+def flax_carry(carry: Any) -> Any:
+    return (carry.c, carry.h) if isinstance(carry, LSTMCarry) else carry
+
+
+def from_flax_carry(carry: Any) -> Any:
+    return LSTMCarry(c=carry[0], h=carry[1]) if isinstance(carry, tuple) else carry
+
+
+def linen(work: Work, numbers: Numbers) -> Layout:
+    nn = importlib.import_module("flax.linen")
+    cells = {"simple_rnn": nn.SimpleCell, "gru": nn.GRUCell}
+    cell = cells.get(work.cell, nn.OptimizedLSTMCell)(work.H)
+    layer = nn.RNN(cell, time_major=True, return_carry=True)
+    run = lambda p, c, xs: layer.apply({"params": {"cell": p}}, xs, initial_carry=c)
+    weights = convert.to_linen(CELLS[work.cell](work.H), numbers.params)
+    back = lambda tree: convert.from_linen(tree)[1]
+    return Layout(run, weights, flax_carry, from_flax_carry, same, back)
+
+
+def nnx(work: Work, numbers: Numbers) -> Layout | None:
+    if work.cell == "gru":
+        return None  # nnx.GRUCell has no recurrent bias
+    nnx = importlib.import_module("flax.nnx")
+    family = {"simple_rnn": nnx.SimpleCell}.get(work.cell, nnx.OptimizedLSTMCell)
+    cell = family(work.D, work.H, rngs=nnx.Rngs(0))
+    layer = nnx.RNN(cell, time_major=True, return_carry=True, rngs=False)
+    ours = CELLS[work.cell](work.H)
+    nnx.update(layer, {"cell": convert.to_nnx(ours, numbers.params, optimized=True)})
+    graph, weights = nnx.split(layer)
+
+    def run(weights, carry, xs):
+        return nnx.merge(graph, weights)(xs, initial_carry=carry)
+
+    back = lambda state: convert.from_nnx(state)[1]
+    return Layout(run, weights, flax_carry, from_flax_carry, same, back)
+
+
+def haiku(work: Work, numbers: Numbers) -> Layout | None:
+    if work.cell != "lstm":
+        return None  # its GRU resets before the matmul, and its simple RNN is relu
+    hk = importlib.import_module("haiku")
+    unroll = lambda xs, carry: hk.dynamic_unroll(hk.LSTM(work.H), xs, carry)
+    layer = hk.without_apply_rng(hk.transform(unroll))
+
+    def run(weights, carry, xs):
+        hs, carry = layer.apply(weights, xs, carry)
+        return carry, hs
+
+    def back(tree):  # a gradient has no +1
+        params = convert.from_haiku(tree)[1]
+        return params._replace(b=params.b.at[work.H : 2 * work.H].add(-1))
+
+    return Layout(
+        run,
+        convert.to_haiku(CELLS["lstm"](work.H), numbers.params),
+        lambda c: hk.LSTMState(hidden=c.h, cell=c.c),
+        lambda c: LSTMCarry(h=c.hidden, c=c.cell),
+        same,
+        back,
+    )
+
+
+def equinox(work: Work, numbers: Numbers) -> Layout | None:
+    if work.cell == "simple_rnn":
+        return None  # it has none
+    eqx = importlib.import_module("equinox")
+    family = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}[work.cell]
+    blank = family(work.D, work.H, key=jax.random.key(0))
+    fields = convert.to_equinox(CELLS[work.cell](work.H), numbers.params)
+    where = lambda cell: [getattr(cell, name) for name in fields]
+    weights, rest = eqx.partition(
+        eqx.tree_at(where, blank, [jnp.asarray(a) for a in fields.values()]),
+        eqx.is_array,
+    )
+
+    def run(weights, carry, xs):
+        cell = eqx.combine(weights, rest)
+
+        def step(state, x):
+            state = jax.vmap(cell)(x, state)
+            return state, state[0] if work.cell == "lstm" else state
+
+        return jax.lax.scan(step, carry, xs)
+
+    lstm = work.cell == "lstm"
+    return Layout(
+        run,
+        weights,
+        tuple if lstm else same,
+        (lambda c: LSTMCarry(*c)) if lstm else same,
+        same,
+        lambda cell: convert.from_equinox(cell)[1],
+    )
+
+
+def keras(work: Work, numbers: Numbers) -> Layout:
+    os.environ["KERAS_BACKEND"] = "jax"
+    layers = importlib.import_module("keras").layers
+    family = {"lstm": layers.LSTM, "gru": layers.GRU}.get(work.cell, layers.SimpleRNN)
+    layer = family(work.H, return_sequences=True, return_state=True)
+    layer.build((work.B, work.T, work.D))
+    rest = [v.value for v in layer.non_trainable_variables]
+    lstm = work.cell == "lstm"
+
+    def run(weights, carry, xs):
+        (hs, *last), _ = layer.stateless_call(weights, rest, xs, initial_state=carry)
+        return last, hs
+
+    def back(grads):
+        if work.cell == "gru":  # both rows have the gradient of what is here one bias
+            grads[2] = grads[2].copy()
+            grads[2][1, : 2 * work.H] = 0
+        return convert.from_keras(grads)[1]
+
+    return Layout(
+        run,
+        convert.to_keras(CELLS[work.cell](work.H), numbers.params),
+        list if lstm else lambda c: [c],
+        (lambda c: LSTMCarry(*c)) if lstm else lambda c: c[0],
+        turned,
+        back,
+    )
+
+
+def torch(work: Work, numbers: Numbers, modes: tuple) -> Contestant:
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(os.cpu_count() or 1)
+    cell = CELLS[work.cell](work.H)
+    family = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(work.cell, torch.nn.RNN)
+    layer = family(work.D, work.H)
+    state = convert.to_torch(cell, numbers.params)
+    layer.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()})
+    lstm = work.cell == "lstm"
+
+    def states(carry):
+        parts = tuple(carry) if lstm else (carry,)
+        return [torch.from_numpy(np.array(a))[None] for a in parts]
+
+    carry, dcarry = states(numbers.carry), states(numbers.dcarry)
+    xs, dhs = torch.from_numpy(numbers.xs), torch.from_numpy(numbers.dhs)
+    adam = torch.optim.Adam(layer.parameters(), lr=RATE)
+
+    def run():
+        hs, last = layer(xs, tuple(carry) if lstm else carry[0])
+        return hs, list(last) if lstm else [last]
+
+    def forward():
+        with torch.no_grad():
+            run()
+
+    def graded(inputs):
+        for tensor in (xs, *carry):
+            tensor.requires_grad_(inputs)
+            tensor.grad = None
+        layer.zero_grad(set_to_none=True)
+        hs, last = run()
+        torch.autograd.backward([hs, *last], [dhs, *dcarry])
+        return hs, last
+
+    def train():
+        graded(inputs=False)
+        adam.step()
+
+    def result():
+        hs, last = graded(inputs=True)
+        grads = {n: p.grad.numpy().copy() for n, p in layer.named_parameters()}
+        kept = 2 * work.H if work.cell == "gru" else len(grads["bias_hh_l0"])
+        grads["bias_hh_l0"][:kept] = (
+            0  # both have the gradient of what is here one bias
+        )
+        carried = lambda tensors: [t.detach().numpy()[0] for t in tensors]
+        back = lambda parts: LSTMCarry(*parts) if lstm else parts[0]
+        return Result(
+            hs.detach().numpy(),
+            back(carried(last)),
+            convert.from_torch(grads)[1],
+            back(carried([t.grad for t in carry])),
+            xs.grad.numpy(),
+        )
+
+    runs = {
+        "forward": forward,
+        "backward": lambda: graded(inputs=True),
+        "adam": train,
+    }
+    return Contestant({mode: runs[mode] for mode in modes}, result, {}, {})
+
+
+LAYOUTS = {
+    "jaxrnn": ours("auto"),
+    "plain scan": ours("scan"),
+    "linen": linen,
+    "nnx": nnx,
+    "haiku": haiku,
+    "equinox": equinox,
+    "keras": keras,
+}
+NAMES = (*LAYOUTS, "torch")
+
+
+def make(name: str, work: Work, numbers: Numbers, modes: tuple) -> Contestant | None:
+    """The contestant of that name, or None where it has no such cell."""
+    if name == "torch":
+        return torch(work, numbers, modes)
+    layout = LAYOUTS[name](work, numbers)
+    return None if layout is None else in_jax(layout, numbers, modes)
