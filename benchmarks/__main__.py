@@ -1,6 +1,6 @@
 """The matrix: cells by sizes by modes, jaxrnn beside its peers.
 
-    python -m benchmarks                                 everything, about an hour
+    python -m benchmarks                                 everything, an hour or more
     python -m benchmarks --sizes H64 H256 --cells lstm   a part of it
 
 Contestants are checked against float64 before they are timed, and take turns in every

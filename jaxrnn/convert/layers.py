@@ -19,8 +19,7 @@ from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
 from jaxrnn.compose import BidirectionalParams, bidirectional, stack
 
 GATES = {SimpleRNNParams: 1, GRUParams: 3, LSTMParams: 4}
-NAMES = {SimpleRNNParams: "simple_rnn", GRUParams: "gru", LSTMParams: "lstm"}
-KINDS = {name: kind for kind, name in NAMES.items()}
+KINDS = {"simple_rnn": SimpleRNNParams, "gru": GRUParams, "lstm": LSTMParams}
 
 # Why a composition has no counterpart in any of the libraries, and what to do.
 REASONS = {
