@@ -14,12 +14,21 @@ the same engine without; `benchmarks/flax_ratio.py` measures the sum):
   - `jax.checkpoint` on the tangent, so that it keeps carries and pre-activations only:
     1.1-1.6 times faster than keeping what the derivative of the gates needs;
   - the input projected inside the loop: up to 1.4 times faster than for all of time at
-    once, whose result is fresh memory; with few rows a step it is the other way round;
+    once, whose result is fresh memory; but a step of few rows reads all of the kernel
+    for little, so there some hundred rows at a time: forward 1.15-1.3 times faster at
+    D=H=256, 1.5 at D=H=1024 with 16 rows;
+  - all of it in blocks whose residuals fit in the cache: on one device nothing at T=128
+    B=32 H=128, 1.08 at T=512 B=64, 1.2 at T=4096 B=8 H=64, and on two at once, which
+    meet in the kernel when both touch fresh pages, 1.15, 1.15 and 2.0 there; but the
+    simple RNN, which stores little, lost 10-20%, and so did weights that each block's
+    gradient is added to at 25 MB and above (6 MB: nothing);
   - the loop's transposed matmul reads a kernel transposed once: 1.05-1.15 at H=128,
     nothing at H=512; for a single row it would be 4-15 times slower;
-  - chunks, gates packed in one array, barriers between the gates: nothing, or slower.
+  - gates packed in one array, barriers between the gates, weight gradients from inputs
+    transposed beforehand, the batch in two loops of one program: nothing, or slower.
 """
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -34,8 +43,12 @@ from jaxrnn.cell import Cell, Control, one_step, select
 from jaxrnn.engine import scan
 from jaxrnn.engine.hoist import Pure, hoist
 
-# Below this many rows a step, the input is projected for all of time at once.
-FEW_ROWS = 8
+# The input is projected so many rows at a time,
+AHEAD_ROWS = 512
+# where a step has fewer rows than this or the kernels have so many bytes; else inside.
+FEW_ROWS, LARGE_KERNEL = 8, 2**19
+# What a block of steps stores for its backward pass; at least so many blocks or none.
+BLOCK_BYTES, BLOCKS = 3 * 2**19, 4
 
 
 def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
@@ -66,15 +79,22 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
     )
     consts = tuple(pure.consts for pure in pures)
     count = math.prod(jax.tree.leaves(xs)[0].shape[1:-1])
-    rule = _rule(*pures, rows, count, control.reverse)
+    copied = _bytes((x, jax.eval_shape(output, c)))
+
+    def step_bytes():
+        return _bytes((c, pre)) * math.prod(_leading(xs, 1 + rows)[1:])
+
+    def block_size():
+        """How many steps a block of the backward pass has; 0: no blocks."""
+        stored, large = step_bytes(), _bytes(params) > 2 * BLOCK_BYTES
+        if large or _bytes((c, pre)) < 2 * copied or not _known(stored):
+            return 0
+        return BLOCK_BYTES // stored
+
+    rule = _rule(*pures, rows, count, block_size(), control.reverse)
 
     def run(carry, steps):
         return rule(consts, params, control.fresh, carry, steps)
-
-    def step_bytes():
-        stored = jax.tree.leaves((c, pre))
-        size = sum(a.size * a.dtype.itemsize for a in stored)
-        return size * math.prod(_leading(xs, 1 + rows)[1:])
 
     carry, hs = scan.in_chunks(run, carry, steps, control, step_bytes)
     return scan.last_reset(carry, control), hs
@@ -87,6 +107,7 @@ def _rule(
     shown: Pure,
     rows: int,
     count: Any,
+    size: int,
     reverse: bool,
 ) -> Callable:
     """``(consts, params, fresh, carry, steps) -> (carry, hs)`` with the deferred rule.
@@ -98,34 +119,39 @@ def _rule(
         shown: ``(carry) -> h`` of one row: output.
         rows: how many axes behind time are rows, of which the four know nothing.
         count: how many rows a step has, about; may be symbolic.
+        size: how many steps a block of the backward pass has; 0: no blocks.
         reverse: whether the scan runs from the last step to the first.
     """
-    known = isinstance(count, int)
-    ahead = known and count < FEW_ROWS
     affine = _composed(project, recur)
-    single = known and count == 1
+    single = _known(count) and count == 1
     turn, turn_back = (_same, _same) if single else (_turned, _turned_back)
 
     def loop(consts, params, fresh, carry, steps, trace):
-        xs, valid, resets = steps
-        k = consts[:2]
-        if ahead:
-            xs = _over(1 + rows, project.call, 2)(k[0], params, xs)
+        read = jax.tree.map(lambda a, r: a if r else None, params, project.reads[1])
+        worth = _known(count) and (count < FEW_ROWS or _bytes(read) >= LARGE_KERNEL)
+        ahead = AHEAD_ROWS // count if worth else 1
 
         def body(carry, inputs):
-            x, valid, reset = inputs
+            z, valid, reset = inputs
             entered = carry if reset is None else select(reset, fresh, carry)
-            if ahead:
-                pre = _over(rows, recur.call, 2)(k[1], params, entered, x)
-            else:
-                pre = _over(rows, affine.call, 2)(k, params, entered, x)
+            if ahead <= 1:
+                z = _over(rows, project.call, 2)(consts[0], params, z)
+            pre = _over(rows, recur.call, 2)(consts[1], params, entered, z)
             new = _over(rows, active.call, 2)(consts[2], params, entered, pre)
             left = select(valid, new, entered)
             if trace:
                 return left, (left, pre)
             return left, select(valid, _over(rows, shown.call, 1)(consts[3], new), 0)
 
-        return lax.scan(body, carry, (xs, valid, resets), reverse=reverse)
+        def block(carry, steps):
+            xs, valid, resets = steps
+            if ahead > 1:
+                xs = _over(1 + rows, project.call, 2)(consts[0], params, xs)
+            return lax.scan(body, carry, (xs, valid, resets), reverse=reverse)
+
+        if ahead > 1:
+            return _in_blocks(block, carry, steps, ahead, 2, reverse)
+        return block(carry, steps)
 
     @jax.custom_jvp
     def run(consts, params, fresh, carry, steps):
@@ -133,9 +159,7 @@ def _rule(
 
     def rule(primals, tangents):
         consts, params, fresh, carry, (xs, valid, resets) = primals
-        dconsts, dparams, dfresh, dcarry, (dxs, _, _) = jax.tree.map(
-            lambda _, d: None if isinstance(d, SymbolicZero) else d, primals, tangents
-        )
+        dconsts, dparams, dfresh, dcarry, (dxs, _, _) = _tangents(primals, tangents)
         # The carry after each step and the pre-activations determine everything else.
         last, (after, pre) = loop(*primals, trace=True)
         before = _shift(carry, after, reverse)
@@ -189,8 +213,43 @@ def _rule(
         dlast, dhs = lax.scan(tangent, dcarry, inputs, reverse=reverse)
         return (last, hs), jax.tree.map(_for_jax, (last, hs), (dlast, dhs))
 
+    def blocks(consts, params, fresh, carry, steps):
+        block = lambda carry, steps: run(consts, params, fresh, carry, steps)
+        return _in_blocks(block, carry, steps, size, BLOCKS, reverse)
+
+    def rule_in_blocks(primals, tangents):
+        out, dout = _jvp(blocks, primals, _tangents(primals, tangents))
+        return out, jax.tree.map(_for_jax, out, dout)
+
     run.defjvp(rule, symbolic_zeros=True)
-    return run
+    if not size:
+        return run
+    whole = jax.custom_jvp(functools.partial(loop, trace=False))
+    whole.defjvp(rule_in_blocks, symbolic_zeros=True)
+    return whole
+
+
+def _in_blocks(run, carry, steps, size: int, least: int, reverse: bool):
+    """``run(carry, steps)`` in blocks of about `size` steps, if that makes `least`.
+
+    No rest, which would be compiled once more: a divisor of the length, or one block.
+    """
+    length = jax.tree.leaves(steps)[0].shape[0]
+    if size and _known(length) and length >= least * size:
+        near = [k for k in range(-(-size // 2), 2 * size) if length % k == 0]
+        if near:
+            best = min(near, key=lambda k: abs(math.log(k / size)))
+            return scan.in_blocks(run, carry, steps, best, reverse)
+    return run(carry, steps)
+
+
+def _known(size: Any) -> bool:
+    """Whether it is a positive number; under export a size may be symbolic."""
+    return isinstance(size, int) and size > 0
+
+
+def _bytes(tree: Any) -> int:
+    return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))
 
 
 def _composed(project: Pure, recur: Pure) -> Pure:
@@ -282,6 +341,13 @@ def _is_matrix(w: Any) -> bool:
 
 # Tangents are trees like their primals, with None for a leaf that has none: one that is
 # not perturbed, or an integer, a bool or a key.
+
+
+def _tangents(primals: Any, tangents: Any) -> Any:
+    """The tangents that a custom rule is given, as such trees."""
+    return jax.tree.map(
+        lambda _, d: None if isinstance(d, SymbolicZero) else d, primals, tangents
+    )
 
 
 def _jvp(f: Callable, args: Any, dargs: Any) -> tuple[Any, Any]:

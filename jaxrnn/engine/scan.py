@@ -101,18 +101,16 @@ def in_chunks(
         size = math.isqrt(length) if large else None
     if size is None or length == 0:
         return run(carry, steps)
-    count, rest = divmod(length, size)
-    split = count * size
-    whole = jax.tree.map(lambda a: a[:split].reshape(count, size, *a.shape[1:]), steps)
+    split = length - length % size
+    whole = jax.tree.map(lambda a: a[:split], steps)
     tail = jax.tree.map(lambda a: a[split:], steps)
     # inside a scan XLA cannot undo the recomputation, outside of one it would
     inner, outer = jax.checkpoint(run, prevent_cse=False), jax.checkpoint(run)
 
     def all_whole(carry):
-        carry, hs = lax.scan(inner, carry, whole, reverse=control.reverse)
-        return carry, jax.tree.map(lambda a: a.reshape(split, *a.shape[2:]), hs)
+        return in_blocks(inner, carry, whole, size, control.reverse)
 
-    if not rest:
+    if split == length:
         return all_whole(carry)
     if control.reverse:
         carry, last = outer(carry, tail)
@@ -121,6 +119,22 @@ def in_chunks(
         carry, first = all_whole(carry)
         carry, last = outer(carry, tail)
     return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
+
+
+def in_blocks(run: Callable, carry: Any, steps: Any, size: int, reverse: bool):
+    """``run(carry, steps)``, `size` steps at a time, which divides how many there are.
+
+    Args:
+        run: ``(carry, steps) -> (carry, outputs)`` over any number of steps.
+        carry: the carry that comes in.
+        steps: what each step reads, a tree of [T, ...]; outputs are such a tree too.
+        size: of a block, in steps.
+        reverse: whether the last block runs first.
+    """
+    length = jax.tree.leaves(steps)[0].shape[0]
+    cut = lambda a: a.reshape(length // size, size, *a.shape[1:])
+    carry, outputs = lax.scan(run, carry, jax.tree.map(cut, steps), reverse=reverse)
+    return carry, jax.tree.map(lambda a: a.reshape(length, *a.shape[2:]), outputs)
 
 
 def _step_bytes(body, carry, steps):
