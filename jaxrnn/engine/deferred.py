@@ -79,19 +79,13 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
     )
     consts = tuple(pure.consts for pure in pures)
     count = math.prod(jax.tree.leaves(xs)[0].shape[1:-1])
-    copied = _bytes((x, jax.eval_shape(output, c)))
 
     def step_bytes():
         return _bytes((c, pre)) * math.prod(_leading(xs, 1 + rows)[1:])
 
-    def block_size():
-        """How many steps a block of the backward pass has; 0: no blocks."""
-        stored, large = step_bytes(), _bytes(params) > 2 * BLOCK_BYTES
-        if large or _bytes((c, pre)) < 2 * copied or not _known(stored):
-            return 0
-        return BLOCK_BYTES // stored
-
-    rule = _rule(*pures, rows, count, block_size(), control.reverse)
+    copied = _bytes((x, jax.eval_shape(output, c)))
+    size = _block_size(step_bytes(), copied / max(1, _bytes((c, pre))), params)
+    rule = _rule(*pures, rows, count, size, control.reverse)
 
     def run(carry, steps):
         return rule(consts, params, control.fresh, carry, steps)
@@ -227,6 +221,19 @@ def _rule(
     whole = jax.custom_jvp(functools.partial(loop, trace=False))
     whole.defjvp(rule_in_blocks, symbolic_zeros=True)
     return whole
+
+
+def _block_size(stored: Any, copied: float, params: Any) -> int:
+    """How many steps a block of the backward pass has; 0: no blocks.
+
+    Args:
+        stored: bytes that a step stores for it; may be symbolic.
+        copied: bytes of its input and output, which a block copies, as a part of those.
+        params: each block adds to their gradients.
+    """
+    if not _known(stored) or copied > 0.5 or _bytes(params) > 2 * BLOCK_BYTES:
+        return 0
+    return BLOCK_BYTES // stored
 
 
 def _in_blocks(run, carry, steps, size: int, least: int, reverse: bool):

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 import jaxrnn
+from jaxrnn.engine import deferred, scan
 from tests.laws.cases import (
     CELLS,
     ENGINES,
@@ -28,6 +29,7 @@ from tests.laws.cases import (
     by_hand,
     each,
     example,
+    weighed,
     with_grads,
 )
 
@@ -199,8 +201,40 @@ def test_remat_changes_nothing(name, reverse):
 def test_any_number_of_steps_between_stored_carries(
     engine, reverse, remat, monkeypatch
 ):
-    monkeypatch.setattr(jaxrnn.engine.scan, "AUTO_REMAT_BYTES", 0)
+    monkeypatch.setattr(scan, "AUTO_REMAT_BYTES", 0)
     rng = np.random.RandomState(6)
     control = (jnp.array([T, 3, 0]), rng.rand(T, B) < 0.7, rng.rand(T, B) < 0.3)
     got = ours("lstm", engine, reverse, remat)(*example("lstm"), *control)
     assert_close(got, oracle("lstm", reverse)(*example("lstm"), *control))
+
+
+@each(GATED, quick=("lstm", "own_gated"))
+@directions
+def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
+    """The input projected, and the backward pass run, two steps at a time."""
+    monkeypatch.setattr(deferred, "FEW_ROWS", 100)
+    monkeypatch.setattr(deferred, "AHEAD_ROWS", 2 * B)
+    rng, steps = np.random.RandomState(7), 8
+    xs = jnp.asarray(rng.randn(steps, *example(name)[2].shape[1:]))
+    options = dict(lengths=jnp.array([steps, 3, 0]), mask=rng.rand(steps, B) < 0.7)
+    options |= dict(resets=rng.rand(steps, B) < 0.3, reverse=reverse)
+    ran = []
+    in_blocks = scan.in_blocks
+    monkeypatch.setattr(
+        scan, "in_blocks", lambda *a: (ran.append(a[3]), in_blocks(*a))[1]
+    )
+
+    def run(size, engine="gated"):
+        monkeypatch.setattr(deferred, "_block_size", lambda *_: size)
+        f = lambda *a: jaxrnn.unroll(CELLS[name], *a, **options, engine=engine)
+        first = jax.jit(with_grads(f))(*example(name)[:2], xs)
+        loss = lambda xs: weighed(f(*example(name)[:2], xs))
+        second = jax.jit(lambda xs: jax.jvp(jax.grad(loss), (xs,), (jnp.cos(xs),)))(xs)
+        return first, second
+
+    want = run(0, "scan")
+    assert not ran
+    for size in (2, 0):  # the backward pass in blocks; the projection alone
+        assert_close(run(size), want)
+        assert set(ran) == {2}
+        ran.clear()
