@@ -1,14 +1,18 @@
 """The matrix: cells by sizes by modes, jaxrnn beside its peers.
 
-    python -m benchmarks                                 everything, an hour or more
+    python -m benchmarks                                 everything, half an hour
     python -m benchmarks --sizes H64 H256 --cells lstm   a part of it
+    python -m benchmarks --sizes H768 --dtype bfloat16   on a GPU
 
 Contestants are checked against float64 before they are timed, and take turns in every
-round. Writes JSON with every sample, and a page of tables.
+round. Writes JSON with every sample, and prints the tables that stand in
+`docs/benchmarks.md`; `python -m benchmarks.page` writes those from the JSON.
 """
 
 import gc
 import json
+import math
+import os
 import pathlib
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +21,7 @@ import jax
 import tyro
 
 from benchmarks import contestants, report, timing, work
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_bytes
 
 
 @dataclass(frozen=True)
@@ -25,40 +29,64 @@ class Settings:
     """What to measure."""
 
     cells: tuple[Literal["simple_rnn", "gru", "lstm"], ...] = tuple(work.CELLS)
-    sizes: tuple[str, ...] = tuple(work.SIZES)
+    sizes: tuple[str, ...] = tuple(s for s in work.SIZES if s != "H768")
     modes: tuple[Literal["forward", "backward", "adam"], ...] = work.MODES
     peers: tuple[str, ...] = contestants.NAMES[1:]
-    seconds: float = 15.0  # for the rounds of one cell, size and mode
+    devices: int = os.cpu_count() or 1  # of the CPU, for those that split the batch
+    split: tuple[str, ...] = ("jaxrnn", "linen", "haiku", "equinox")
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False  # let matmuls of float32 round to TF32, on a GPU
+    seconds: float = 5.0  # for the rounds of one cell, size and mode
     out: pathlib.Path = pathlib.Path("benchmarks/results/matrix.json")
-    page: pathlib.Path | None = None  # the tables, in Markdown
+
+
+def entrants(one: work.Work, settings: Settings) -> dict:
+    """name -> a contestant, of those that have the cell; all checked."""
+    numbers = work.draw(one, settings.dtype)
+    wanted = work.oracle(one, numbers)
+    tolerance = work.TOLERANCE[settings.dtype] * (50 if settings.tf32 else 1)
+    made = {}
+
+    def enter(title, name, modes, **options):
+        given = options | {"dtype": settings.dtype}
+        entrant = contestants.make(name, one, numbers, modes, **given)
+        if entrant is not None:
+            work.check(title, entrant.result(), wanted, tolerance)
+            made[title] = entrant
+
+    for name in ("jaxrnn", *settings.peers):
+        enter(name, name, settings.modes)
+    devices = math.gcd(one.B, settings.devices)
+    if devices > 1:
+        for name in settings.split:
+            both = {"devices": devices}
+            enter(f"{name} on {devices}", name, settings.modes, **both)
+        if "jaxrnn" in settings.split:
+            title = f"jaxrnn on {devices}, by XLA"
+            enter(title, "jaxrnn", settings.modes, **both, automatic=True)
+    return made
 
 
 def measure(one: work.Work, settings: Settings) -> list[dict]:
-    """One row a mode: samples, compile times and temporaries of every contestant."""
-    numbers = work.draw(one)
-    wanted = work.oracle(one, numbers)
-    entrants = {}
-    for name in ("jaxrnn", *settings.peers):
-        entrant = contestants.make(name, one, numbers, settings.modes)
-        if entrant is None:
-            continue
-        work.check(name, entrant.result(), wanted)
-        entrants[name] = entrant
+    """One row a mode: samples, compile times and memory of every contestant."""
+    made = entrants(one, settings)
     rows = []
     for mode in settings.modes:
-        runs = {name: entrant.runs[mode] for name, entrant in entrants.items()}
+        runs = {n: e.runs[mode] for n, e in made.items() if mode in e.runs}
         for run in runs.values():
             run()
             run()
-        samples = timing.interleaved(runs, seconds=settings.seconds)
+        samples = timing.interleaved(runs, seconds=settings.seconds, least=5)
         rows.append(
             {
                 **one._asdict(),
                 "mode": mode,
+                "dtype": settings.dtype,
                 "flops": one.flops(mode),
                 "seconds": samples,
-                "compile": {n: e.compile.get(mode) for n, e in entrants.items()},
-                "temporary": {n: e.temporary.get(mode) for n, e in entrants.items()},
+                "compile": {n: made[n].compile.get(mode) for n in runs},
+                "temporary": {n: made[n].temporary.get(mode) for n in runs},
+                "peak": {n: peak_bytes(run) for n, run in runs.items()},
             }
         )
     return rows
@@ -66,10 +94,14 @@ def measure(one: work.Work, settings: Settings) -> list[dict]:
 
 def main(settings: Settings) -> None:
     unknown = [s for s in settings.sizes if s not in work.SIZES]
-    unknown += [p for p in settings.peers if p not in contestants.NAMES]
+    unknown += [
+        p for p in (*settings.peers, *settings.split) if p not in contestants.NAMES
+    ]
     if unknown:
         known = [*work.SIZES, *contestants.NAMES[1:]]
         raise SystemExit(f"expected names among {known}, got {unknown}")
+    jax.config.update("jax_num_cpu_devices", settings.devices)
+    contestants.pin_precision(settings.tf32)
     found = machine() | {"rows": []}
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     for cell in settings.cells:
@@ -81,10 +113,7 @@ def main(settings: Settings) -> None:
             settings.out.write_text(json.dumps(found, indent=1))
             jax.clear_caches()
             gc.collect()
-    page = report.page(found)
-    print(page)
-    if settings.page:
-        settings.page.write_text(page)
+    print(report.matrix(found))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The libraries, each asked for the same work in its own best-known way.
 
 A contestant is made with everything in its own layout already: weights, carries, inputs,
-cotangents. What it must still turn or pack when called is part of its work.
+cotangents. What it must still turn or pack when called is part of its work. On several
+devices each has its own rows of the batch and they meet once, in a sum of the gradients
+of the weights.
 """
 
 import importlib
@@ -14,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import jaxrnn
 from benchmarks.work import CELLS, Numbers, Result, Work
@@ -48,6 +52,7 @@ class Layout(NamedTuple):
         back: its carry -> jaxrnn's.
         turn: jaxrnn's ``[T, B, ...]`` -> its own, and back.
         params: gradients of its weights -> jaxrnn's params.
+        rows: the batch axis of its inputs and outputs.
     """
 
     run: Callable
@@ -56,41 +61,81 @@ class Layout(NamedTuple):
     back: Callable
     turn: Callable
     params: Callable
+    rows: int = 1
 
 
-def in_jax(layout: Layout, numbers: Numbers, modes: tuple) -> Contestant:
-    """Compiles the modes asked for, one after the other."""
-    weights = jax.tree.map(jnp.asarray, layout.weights)
-    carry, dcarry = (
-        jax.tree.map(jnp.asarray, layout.carry(c))
-        for c in (numbers.carry, numbers.dcarry)
+def in_jax(
+    layout: Layout,
+    numbers: Numbers,
+    modes: tuple,
+    devices: int,
+    automatic: bool,
+    dtype: Any,
+) -> Contestant:
+    """Compiles the modes asked for, one after the other; Adam on one device alone.
+
+    The batch is split over `devices`: by `shard_map`, or `automatic`, by XLA alone.
+    """
+    mesh = jax.make_mesh(
+        (devices,), ("rows",), (AxisType.Auto,), devices=jax.devices()[:devices]
     )
-    xs, dhs = (jnp.asarray(layout.turn(a)) for a in (numbers.xs, numbers.dhs))
+    whole, by_row, by_step = P(), P("rows"), P(*[None] * layout.rows, "rows")
+
+    def put(tree, spec):
+        if devices == 1:
+            return jax.tree.map(lambda a: jnp.asarray(a, dtype), tree)
+        to = jax.NamedSharding(mesh, spec)
+        return jax.tree.map(lambda a: jax.device_put(jnp.asarray(a, dtype), to), tree)
+
+    def split(f, given, taken):
+        if devices == 1 or automatic:
+            return f
+        return jax.shard_map(
+            f, mesh=mesh, in_specs=given, out_specs=taken, check_vma=False
+        )
+
+    weights = put(layout.weights, whole)
+    carry, dcarry = (put(layout.carry(c), by_row) for c in numbers[1::3])
+    xs, dhs = (put(layout.turn(a), by_step) for a in numbers[2:4])
+    ins = (whole, by_row, by_step, by_row, by_step)
     adam = optax.adam(RATE)
 
-    def loss(weights, carry, xs):
-        last, hs = layout.run(weights, carry, xs)
-        ends = jax.tree.map(lambda a, d: jnp.sum(a * d), last, dcarry)
-        return jnp.sum(hs * dhs) + sum(jax.tree.leaves(ends)), (last, hs)
+    def graded(wanted):
+        """The gradients of that many of weights, carry and xs."""
 
-    gradient = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)
+        def local(weights, carry, xs, dcarry, dhs):
+            def loss(weights, carry, xs):
+                last, hs = layout.run(weights, carry, xs)
+                ends = jax.tree.map(lambda a, d: jnp.sum(a * d), last, dcarry)
+                return jnp.sum(hs * dhs) + sum(jax.tree.leaves(ends)), (last, hs)
 
-    def backward(weights, carry, xs):
-        (value, _), grads = gradient(weights, carry, xs)
+            gradient = jax.value_and_grad(loss, (0, 1, 2)[:wanted], has_aux=True)
+            (value, out), (first, *rest) = gradient(weights, carry, xs)
+            if devices > 1 and not automatic:
+                value, first = jax.lax.psum((value, first), "rows")
+            return value, out, (first, *rest)
+
+        return split(local, ins, (whole, ins[1:3], ins[:wanted]))
+
+    def backward(*args):
+        value, _, grads = graded(3)(*args)
         return value, grads
 
-    def update(weights, memory, carry, xs):
-        grads, _ = jax.grad(loss, has_aux=True)(weights, carry, xs)
+    def update(weights, memory, *args):
+        _, _, (grads,) = graded(1)(weights, *args)
         updates, memory = adam.update(grads, memory)
         return optax.apply_updates(weights, updates), memory
 
     # Donated, so a copy; they go on from call to call.
     state = [jax.tree.map(jnp.copy, weights), adam.init(weights)]
+    forward = split(layout.run, ins[:3], ins[1:3])
+    given = carry, xs, dcarry, dhs
     asked = {
-        "forward": (jax.jit(layout.run), (weights, carry, xs)),
-        "backward": (jax.jit(backward), (weights, carry, xs)),
-        "adam": (jax.jit(update, donate_argnums=(0, 1)), (*state, carry, xs)),
+        "forward": (jax.jit(forward), (weights, carry, xs)),
+        "backward": (jax.jit(backward), (weights, *given)),
+        "adam": (jax.jit(update, donate_argnums=(0, 1)), (*state, *given)),
     }
+    modes = tuple(m for m in modes if m != "adam" or devices == 1)
     compiled, seconds, temporary = {}, {}, {}
     for mode in modes:
         function, args = asked[mode]
@@ -104,10 +149,10 @@ def in_jax(layout: Layout, numbers: Numbers, modes: tuple) -> Contestant:
         return lambda: jax.block_until_ready(compiled[mode](*args))
 
     def train():
-        state[:] = jax.block_until_ready(compiled["adam"](*state, carry, xs))
+        state[:] = jax.block_until_ready(compiled["adam"](*state, *given))
 
     def result():
-        (_, (last, hs)), grads = jax.jit(gradient)(weights, carry, xs)
+        _, (last, hs), grads = jax.jit(graded(3))(weights, *given)
         dweights, dfirst, dxs = grads
         return Result(
             layout.turn(hs),
@@ -261,25 +306,47 @@ def keras(work: Work, numbers: Numbers) -> Layout:
         (lambda c: LSTMCarry(*c)) if lstm else lambda c: c[0],
         turned,
         back,
+        rows=0,
     )
 
 
-def torch(work: Work, numbers: Numbers, modes: tuple) -> Contestant:
+def cudnn(work: Work, numbers: Numbers) -> Layout | None:
+    if work.cell != "lstm" or jax.default_backend() != "gpu":
+        return None
+    rnn = importlib.import_module("jax.experimental.rnn")
+    cell = CELLS["lstm"](work.H)
+
+    def run(weights, carry, xs):
+        full = jnp.full(len(xs), work.T, jnp.int32)
+        args = xs, carry.h[None], carry.c[None], weights, full
+        hs, h, c = rnn.lstm(*args, work.D, work.H, 1, 0.0, False)
+        return LSTMCarry(h[0], c[0]), hs
+
+    weights = convert.to_cudnn(cell, numbers.params)
+    back = lambda flat: convert.from_cudnn(flat, work.D, work.H)[1]
+    return Layout(run, weights, same, same, turned, back, rows=0)
+
+
+def torch(work: Work, numbers: Numbers, modes: tuple, dtype: Any) -> Contestant:
     torch = importlib.import_module("torch")
+    gpu = jax.default_backend() == "gpu"
     torch.set_num_threads(os.cpu_count() or 1)
+    there = {"device": "cuda" if gpu else "cpu", "dtype": getattr(torch, dtype)}
+    await_all = torch.cuda.synchronize if gpu else lambda: None
     cell = CELLS[work.cell](work.H)
     family = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(work.cell, torch.nn.RNN)
     layer = family(work.D, work.H)
     state = convert.to_torch(cell, numbers.params)
     layer.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()})
+    layer.to(**there)
     lstm = work.cell == "lstm"
 
     def states(carry):
         parts = tuple(carry) if lstm else (carry,)
-        return [torch.from_numpy(np.array(a))[None] for a in parts]
+        return [torch.from_numpy(np.array(a))[None].to(**there) for a in parts]
 
     carry, dcarry = states(numbers.carry), states(numbers.dcarry)
-    xs, dhs = torch.from_numpy(numbers.xs), torch.from_numpy(numbers.dhs)
+    xs, dhs = (torch.from_numpy(a).to(**there) for a in (numbers.xs, numbers.dhs))
     adam = torch.optim.Adam(layer.parameters(), lr=RATE)
 
     def run():
@@ -289,6 +356,7 @@ def torch(work: Work, numbers: Numbers, modes: tuple) -> Contestant:
     def forward():
         with torch.no_grad():
             run()
+        await_all()
 
     def graded(inputs):
         for tensor in (xs, *carry):
@@ -297,27 +365,29 @@ def torch(work: Work, numbers: Numbers, modes: tuple) -> Contestant:
         layer.zero_grad(set_to_none=True)
         hs, last = run()
         torch.autograd.backward([hs, *last], [dhs, *dcarry])
+        await_all()
         return hs, last
 
     def train():
         graded(inputs=False)
         adam.step()
+        await_all()
 
     def result():
+        numpy = lambda tensor: tensor.detach().float().cpu().numpy().copy()
         hs, last = graded(inputs=True)
-        grads = {n: p.grad.numpy().copy() for n, p in layer.named_parameters()}
+        grads = {n: numpy(p.grad) for n, p in layer.named_parameters()}
         kept = 2 * work.H if work.cell == "gru" else len(grads["bias_hh_l0"])
-        grads["bias_hh_l0"][:kept] = (
-            0  # both have the gradient of what is here one bias
-        )
-        carried = lambda tensors: [t.detach().numpy()[0] for t in tensors]
+        # both have the gradient of what is here one bias
+        grads["bias_hh_l0"][:kept] = 0
+        carried = lambda tensors: [numpy(t)[0] for t in tensors]
         back = lambda parts: LSTMCarry(*parts) if lstm else parts[0]
         return Result(
-            hs.detach().numpy(),
+            numpy(hs),
             back(carried(last)),
             convert.from_torch(grads)[1],
             back(carried([t.grad for t in carry])),
-            xs.grad.numpy(),
+            numpy(xs.grad),
         )
 
     runs = {
@@ -336,13 +406,36 @@ LAYOUTS = {
     "haiku": haiku,
     "equinox": equinox,
     "keras": keras,
+    "cudnn": cudnn,
 }
 NAMES = (*LAYOUTS, "torch")
 
 
-def make(name: str, work: Work, numbers: Numbers, modes: tuple) -> Contestant | None:
+def pin_precision(tf32: bool) -> None:
+    """One precision for the float32 matmuls of all on a GPU: exact, or TF32."""
+    if jax.default_backend() != "gpu":
+        return
+    torch = importlib.import_module("torch")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    jax.config.update(
+        "jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest"
+    )
+
+
+def make(
+    name: str,
+    work: Work,
+    numbers: Numbers,
+    modes: tuple,
+    *,
+    devices: int = 1,
+    automatic: bool = False,
+    dtype: str = "float32",
+) -> Contestant | None:
     """The contestant of that name, or None where it has no such cell."""
     if name == "torch":
-        return torch(work, numbers, modes)
+        return torch(work, numbers, modes, dtype)
+    if name == "nnx" and dtype != "float32":
+        return None  # its cells decide their dtype when they are made
     layout = LAYOUTS[name](work, numbers)
-    return None if layout is None else in_jax(layout, numbers, modes)
+    return layout and in_jax(layout, numbers, modes, devices, automatic, dtype)

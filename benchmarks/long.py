@@ -2,13 +2,12 @@
 
     python -m benchmarks.long
 
-Temporaries are the compiler's own account; what hs and its cotangent take is printed
-beside them, because no `remat` can save it.
+Temporaries are the compiler's own account; what hs and its cotangent take of them
+stands beside, because no `remat` can save it.
 """
 
 import json
 import pathlib
-import statistics
 from dataclasses import dataclass
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 import tyro
 
 import jaxrnn
-from benchmarks import timing, work
+from benchmarks import report, timing, work
 from benchmarks.machine import machine
 
 
@@ -66,19 +65,13 @@ def main(settings: Settings) -> None:
         }
         samples = timing.interleaved(runs, seconds=settings.seconds, least=3)
         outputs = 2 * 4 * steps * settings.B * settings.H
-        print(f"T={steps}: hs and its cotangent {outputs / 1e6:.1f} MB")
         for name, (program, _) in made.items():
             size = program.memory_analysis().temp_size_in_bytes
             row = {**one._asdict(), "remat": name, "temporary": size}
             found["rows"].append({**row, "outputs": outputs, "seconds": samples[name]})
-            middle = statistics.median(samples[name])
-            r = timing.ratio(samples[name], samples["None"])
-            print(
-                f"  remat={name:5}{1e3 * middle:9.1f} ms ({r.median:.2f} times None's)"
-            )
-            print(f"             {size / 1e6:9.1f} MB of temporaries", flush=True)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     settings.out.write_text(json.dumps(found, indent=1))
+    print(report.long(found))
 
 
 if __name__ == "__main__":

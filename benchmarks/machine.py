@@ -1,16 +1,19 @@
 """What a figure was measured on."""
 
+import ctypes
+import gc
 import importlib.metadata
 import os
 import pathlib
 import platform
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 PACKAGES = "jax jaxlib flax optax dm-haiku equinox keras torch numpy jaxrnn".split()
-FLAGS = ("XLA_", "JAX_", "MALLOC_", "OMP_", "MKL_")
+FLAGS = ("XLA_", "JAX_", "MALLOC_", "GLIBC_", "OMP_", "MKL_")
 
 
 def machine() -> dict:
@@ -24,8 +27,31 @@ def machine() -> dict:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "environment": {k: v for k, v in os.environ.items() if k.startswith(FLAGS)},
+        "matmul_precision": jax.config.jax_default_matmul_precision or "default",
         "dot_gflops": dot_gflops(),
     }
+
+
+def peak_bytes(run: Callable[[], object]) -> int | None:
+    """By how much the process grows at most while `run` runs; None where unknown.
+
+    What the allocator holds free is given back first, so that it counts.
+    """
+    status, refs = pathlib.Path("/proc/self/status"), "/proc/self/clear_refs"
+
+    def kilobytes(name):
+        (line,) = [a for a in status.read_text().splitlines() if a.startswith(name)]
+        return int(line.split()[1])
+
+    try:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        pathlib.Path(refs).write_text("5")  # forgets the highest size so far
+        before = kilobytes("VmRSS")
+        run()
+        return 1024 * (kilobytes("VmHWM") - before)
+    except (OSError, AttributeError):
+        return None
 
 
 def _version(name: str) -> str | None:

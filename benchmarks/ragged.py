@@ -9,7 +9,6 @@ gradients of the inputs are compared before anything is timed.
 import json
 import os
 import pathlib
-import statistics
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -20,7 +19,7 @@ import torch
 import tyro
 
 import jaxrnn
-from benchmarks import timing, work
+from benchmarks import report, timing, work
 from benchmarks.machine import machine
 from jaxrnn import convert
 
@@ -98,13 +97,9 @@ def main(settings: Settings) -> None:
             assert error <= 1e-4, f"{name}: error {error:.1e}"
         samples = timing.interleaved(runs, seconds=settings.seconds)
         found["rows"].append({**one._asdict(), "seconds": samples})
-        for name, seconds in samples.items():
-            low, middle = min(seconds), statistics.median(seconds)
-            r = timing.ratio(seconds, samples["jaxrnn"])
-            print(f"{cell:5}{name:8}{1e3 * middle:8.2f} ({1e3 * low:.2f}) ms", end="")
-            print(f"  {r.median:.2f} [{r.low:.2f}, {r.high:.2f}] times jaxrnn's")
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     settings.out.write_text(json.dumps(found, indent=1))
+    print(report.ragged(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""From samples to tables."""
+"""From samples to tables, in Markdown."""
 
 import statistics
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,7 +12,7 @@ TITLES = {
     "backward": "Forward and backward: params, initial carry and inputs",
     "adam": "A whole step of Adam",
 }
-JAX_PEERS = ("linen", "nnx", "haiku", "equinox", "keras")
+JAX_PEERS = ("linen", "nnx", "haiku", "equinox", "keras", "cudnn")
 
 
 def line(row: dict) -> str:
@@ -20,90 +21,195 @@ def line(row: dict) -> str:
     return f"{row['cell']:11}{row['size']:10}{row['mode']:9}" + "  ".join(times)
 
 
-def best_peer(row: dict) -> str | None:
-    """The JAX peer with the least median."""
-    there = [name for name in JAX_PEERS if name in row["seconds"]]
-    return min(there, key=lambda n: statistics.median(row["seconds"][n]), default=None)
-
-
-def page(found: dict) -> str:
-    """Markdown: the machine, then a table for each mode."""
+def machine(found: dict) -> str:
+    """What it was measured on, in a sentence or three."""
     versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
-    flags = found["environment"] or "none of XLA, JAX, MALLOC, OMP and MKL"
-    text = [
-        "# Benchmarks",
-        "",
-        "Written by `python -m benchmarks --page docs/benchmarks.md`, which measures and "
-        "checks all of it again; every sample is in `benchmarks/results/`.",
-        "",
+    flags = found["environment"] or "none of XLA, JAX, MALLOC, GLIBC, OMP and MKL"
+    return (
         f"{found['date']}, {found['cpu']}, {found['cores']} cores, {found['device']}, "
         f"Python {found['python']}: {versions}. Environment: {flags}. One large float32 "
-        f"`jnp.dot` reaches {found['dot_gflops']:.0f} GFLOP/s here.",
-        "",
-        "Milliseconds, median (minimum) of interleaved rounds. Ratios are the median of "
-        "the rounds' ratios and its 95% bootstrap interval. GFLOP/s count the matmuls "
-        "alone, by jaxrnn's median. A peer that has no such cell is left out.",
-    ]
+        f"`jnp.dot` reached {found['dot_gflops']:.0f} GFLOP/s in the same run."
+    )
+
+
+def matrix(found: dict) -> str:
+    """The tables of `python -m benchmarks`."""
+    text = [machine(found)]
     for mode, title in TITLES.items():
         rows = [row for row in found["rows"] if row["mode"] == mode]
-        if rows:
-            text += ["", f"## {title}", "", *_times(rows, found["dot_gflops"])]
-            text += ["", "How many times as long as jaxrnn:", "", *_ratios(rows)]
-    compiled = [row for row in found["rows"] if row["mode"] == "backward"]
-    if compiled:
-        text += ["", "## Compiling forward and backward", "", *_compile(compiled)]
+        if not rows:
+            continue
+        text += ["", f"### {title}", "", *_times(rows, found["dot_gflops"])]
+        text += ["", "How many times as long as jaxrnn:", "", *_ratios(rows)]
+        if mode == "backward":
+            split = [row for row in rows if _on_several(row, "jaxrnn")]
+            text += _several(split) if split else []
+            text += ["", "### Compiling, and memory", "", *_memory(rows)]
     return "\n".join(text) + "\n"
 
 
+def best_peer(row: dict, several: bool = False) -> str | None:
+    """The JAX peer with the least median, on one device or, if asked, on several."""
+    names = [n for n in row["seconds"] if n.split(" on ")[0] in JAX_PEERS]
+    there = [n for n in names if several or " on " not in n]
+    return min(there, key=lambda n: statistics.median(row["seconds"][n]), default=None)
+
+
+def _on_several(row: dict, name: str, by_xla: bool = False) -> str | None:
+    for n in row["seconds"]:
+        if n.startswith(f"{name} on ") and n.endswith("by XLA") == by_xla:
+            return n
+    return None
+
+
 def _times(rows: list, dot: float) -> list[str]:
-    names = _names(rows)
-    head = ["cell", "T, B, D, H", *names, "GFLOP/s", "of dot"]
-    lines = [_row(head), _row(["---"] * len(head))]
-    for row in rows:
+    names = [n for n in _names(rows) if " on " not in n]
+    head = ["cell", "T, B, D, H", *names, "µs a step", "GFLOP/s", "of dot"]
+
+    def cells(row):
         seconds = row["seconds"]
-        gflops = row["flops"] / statistics.median(seconds["jaxrnn"]) / 1e9
+        ours = statistics.median(seconds["jaxrnn"])
+        gflops = row["flops"] / ours / 1e9
         shown = [_ms(seconds[n]) if n in seconds else "" for n in names]
-        lines.append(
-            _row([*_what(row), *shown, f"{gflops:.0f}", f"{gflops / dot:.0%}"])
-        )
-    return lines
+        step = f"{1e6 * ours / row['T']:.1f}"
+        return [*_what(row), *shown, step, f"{gflops:.0f}", f"{gflops / dot:.0%}"]
+
+    return table(head, [cells(row) for row in rows])
 
 
 def _ratios(rows: list) -> list[str]:
-    head = ["cell", "T, B, D, H", "best JAX peer", "plain scan", "torch"]
-    lines = [_row(head), _row(["---"] * len(head))]
-    compared: dict[str, list] = {name: [] for name in head[2:]}
+    return _compare(
+        rows,
+        lambda row: "jaxrnn",
+        {
+            "best JAX peer": best_peer,
+            "plain scan": lambda row: "plain scan",
+            "torch": lambda row: "torch",
+        },
+    )
+
+
+def _several(rows: list) -> list[str]:
+    """The batch split over devices; each peer on one or several, what serves it."""
+    ours = lambda row: _on_several(row, "jaxrnn")
+    count = ours(rows[0]).split()[-1]
+    return [
+        "",
+        f"### The batch over {count} devices: forward and backward",
+        "",
+        "By `shard_map`, with one sum of the gradients of the weights at the end; "
+        "how many times as long as that the others take, JAX peers on one device or "
+        f"on {count}, whichever serves them:",
+        "",
+        *_compare(
+            rows,
+            ours,
+            {
+                "best JAX peer": lambda row: best_peer(row, several=True),
+                "torch": lambda row: "torch",
+                "jaxrnn on one": lambda row: "jaxrnn",
+                "split by XLA": lambda row: _on_several(row, "jaxrnn", by_xla=True),
+            },
+            times=True,
+        ),
+    ]
+
+
+def _compare(rows: list, ours: Callable, others: dict, times=False) -> list[str]:
+    """Ratios of others to ours and their geometric means, by cell and over all."""
+    compared: dict[tuple, list] = {}
+    body = []
     for row in rows:
         seconds, shown = row["seconds"], []
-        for title, name in zip(head[2:], (best_peer(row), *head[3:]), strict=True):
+        for title, choose in others.items():
+            name = choose(row)
             if name not in seconds:
                 shown.append("")
                 continue
-            r = ratio(seconds[name], seconds["jaxrnn"])
-            compared[title].append(r.median)
-            label = f" {name}" if name != title else ""
+            r = ratio(seconds[name], seconds[ours(row)])
+            for group in (row["cell"], "all"):
+                compared.setdefault((group, title), []).append(r.median)
+            label = f" {name}" if title == "best JAX peer" else ""
             shown.append(f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]{label}")
-        lines.append(_row([*_what(row), *shown]))
-    means = [np.exp(np.mean(np.log(v))) if v else np.nan for v in compared.values()]
-    return [*lines, _row(["geometric mean", "", *(f"{m:.2f}" for m in means)])]
+        own = [_ms(seconds[ours(row)])] if times else []
+        body.append([*_what(row), *own, *shown])
+    for group in dict.fromkeys([row["cell"] for row in rows] + ["all"]):
+        means = [compared.get((group, title)) for title in others]
+        means = [f"{np.exp(np.mean(np.log(v))):.2f}" if v else "" for v in means]
+        body.append([group, "geometric mean", *([""] if times else []), *means])
+    return table(["cell", "T, B, D, H", *(["ms"] if times else []), *others], body)
+
+
+def _memory(rows: list) -> list[str]:
+    names = [n for n in _names(rows) if " on " not in n]
+
+    def shown(row, n):
+        seconds, temporary, peak = (
+            row.get(k, {}).get(n) for k in ("compile", "temporary", "peak")
+        )
+        first = "" if seconds is None else f"{seconds:.2f} s, {temporary / 1e6:.1f}, "
+        return first + ("" if peak is None else f"{peak / 1e6:.0f}")
+
+    return [
+        "Forward and backward: seconds to trace and compile, megabytes of temporaries "
+        "by the compiler's account, and by how many megabytes the process grew during a "
+        "call (results, and whatever its allocator had to fetch anew).",
+        "",
+        *table(
+            ["cell", "T, B, D, H", *names],
+            [[*_what(row), *(shown(row, n) for n in names)] for row in rows],
+        ),
+    ]
+
+
+def ragged(found: dict) -> str:
+    body = [
+        [*_what(row), name, _ms(seconds), *_ratio(seconds, row["seconds"]["jaxrnn"])]
+        for row in found["rows"]
+        for name, seconds in row["seconds"].items()
+    ]
+    head = ["cell", "T, B, D, H", "", "ms", "times jaxrnn's"]
+    return "\n".join([machine(found), "", *table(head, body)]) + "\n"
+
+
+def long(found: dict) -> str:
+    by_length: dict[int, list] = {}
+    for row in found["rows"]:
+        by_length.setdefault(row["T"], []).append(row)
+    body = []
+    for rows in by_length.values():
+        default, *_ = (row for row in rows if row["remat"] == "None")
+        for row in rows:
+            inner = row["temporary"] - row["outputs"]
+            share = inner / (default["temporary"] - default["outputs"])
+            body.append(
+                [
+                    *_what(row),
+                    row["remat"],
+                    _ms(row["seconds"]),
+                    *_ratio(row["seconds"], default["seconds"]),
+                    f"{row['temporary'] / 1e6:.1f}",
+                    f"{row['outputs'] / 1e6:.1f}",
+                    f"{share:.1%}",
+                ]
+            )
+    head = ["cell", "T, B, D, H", "remat", "ms", "times None's", "MB of temporaries"]
+    head += ["of them hs and its cotangent", "the rest, of None's"]
+    return "\n".join([machine(found), "", *table(head, body)]) + "\n"
+
+
+def table(head: list, body: list) -> list[str]:
+    rows = [head, ["---"] * len(head), *body]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _ratio(other: list, ours: list) -> list[str]:
+    r = ratio(other, ours)
+    return [f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]"]
 
 
 def _what(row: dict) -> list[str]:
     return [row["cell"], ", ".join(str(row[k]) for k in "TBDH")]
-
-
-def _compile(rows: list) -> list[str]:
-    names = [n for n in _names(rows) if n != "torch"]
-    lines = [_row(["cell", "T, B, D, H", *names]), _row(["---"] * (2 + len(names)))]
-    for row in rows:
-        shown = []
-        for n in names:
-            seconds, size_of = row["compile"].get(n), row["temporary"].get(n)
-            shown.append(
-                "" if seconds is None else f"{seconds:.2f}, {size_of / 1e6:.1f}"
-            )
-        lines.append(_row([*_what(row), *shown]))
-    return ["Seconds to trace and compile, and megabytes of temporaries.", "", *lines]
 
 
 def _names(rows: list) -> list[str]:
@@ -112,7 +218,3 @@ def _names(rows: list) -> list[str]:
 
 def _ms(seconds: list) -> str:
     return f"{1e3 * statistics.median(seconds):.2f} ({1e3 * min(seconds):.2f})"
-
-
-def _row(cells: list) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -21,7 +21,10 @@ SIZES = {  # name -> T, B, D, H
     "H512": (256, 32, 512, 512),
     "H1024": (64, 16, 1024, 1024),
     "long": (4096, 8, 64, 64),
+    "H768": (1024, 16, 768, 768),  # for accelerators; not in the matrix as it comes
 }
+# Of the largest number of each array: what rounding to that dtype may do.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.02}
 
 
 class Work(NamedTuple):
@@ -59,13 +62,17 @@ class Result(NamedTuple):
     dxs: Any
 
 
-def draw(work: Work, seed: int = 0) -> Numbers:
-    """Random numbers, biases too; kernels of the size at which networks are trained."""
+def draw(work: Work, dtype: str = "float32", seed: int = 0) -> Numbers:
+    """Random numbers, biases too; kernels of the size at which networks are trained.
+
+    float32 all, but rounded to `dtype`.
+    """
     random = np.random.default_rng(seed)
     cell = CELLS[work.cell](work.H)
 
     def normal(shape, scale=1.0):
-        return np.float32(scale * random.normal(size=shape))
+        drawn = scale * random.normal(size=shape)
+        return np.array(jnp.asarray(drawn, dtype), np.float32)
 
     like = jax.eval_shape(lambda: cell.init(jax.random.key(0), work.D))
     scales = {2: work.H**-0.5, 1: 0.1}

@@ -1,12 +1,14 @@
 """The benchmark itself: it times what computes the same, and says what was measured."""
 
 import importlib.util
+import json
 import os
 import time
 
 import numpy as np
 import pytest
 
+from benchmarks import page as pages
 from benchmarks import report, timing, work
 
 TINY = {cell: work.Work(cell, 7, 3, 2, 4) for cell in work.CELLS}
@@ -45,28 +47,60 @@ def test_flops_are_those_of_the_matmuls():
     assert one.flops("backward") == one.flops("adam") == 3 * one.flops("forward")
 
 
-def test_page_names_the_best_peer_and_its_ratio():
-    seconds = {"jaxrnn": [0.1] * 9, "linen": [0.3] * 9, "keras": [0.2] * 9}
-    rows = [
+def found(rows):
+    """What a benchmark writes, with those rows."""
+    head = dict(date="D", versions={"jax": "1"}, python="3", device="cpu", cpu="C")
+    return head | dict(cores=2, environment={}, dot_gflops=160.0, rows=rows)
+
+
+def matrix_rows():
+    seconds = {"jaxrnn": 0.1, "linen": 0.3, "keras": 0.2, "torch": 0.05}
+    seconds |= {"jaxrnn on 2": 0.04, "linen on 2": 0.1, "jaxrnn on 2, by XLA": 0.06}
+    return [
         {
             **TINY["gru"]._asdict(),
             "mode": mode,
             "flops": 8e9,
-            "seconds": seconds | {"torch": [0.05] * 9},
+            "seconds": {n: [s] * 9 for n, s in seconds.items()},
             "compile": {"jaxrnn": 1.5, "linen": 2.0, "keras": 2.5, "torch": None},
             "temporary": {"jaxrnn": 3e6, "linen": 4e6, "keras": 5e6, "torch": None},
+            "peak": {"jaxrnn": 1e6, "linen": 2e6, "keras": None, "torch": 9e6},
         }
         for mode in work.MODES
     ]
-    found = dict(date="D", versions={"jax": "1"}, python="3", device="cpu", cpu="C")
-    found |= dict(cores=2, environment={}, dot_gflops=160.0, rows=rows)
-    page = report.page(found)
-    assert (
-        "| gru | 7, 3, 2, 4 | 2.00 [2.00, 2.00] keras |  | 0.50 [0.50, 0.50] |" in page
-    )
+
+
+def test_the_matrix_names_the_best_peer_and_its_ratio():
+    page = report.matrix(found(matrix_rows()))
+    best = "2.00 [2.00, 2.00] keras"
+    assert f"| gru | 7, 3, 2, 4 | {best} |  | 0.50 [0.50, 0.50] |" in page
     assert "| 100.00 (100.00) | 300.00 (300.00) |" in page
-    assert "| 80 | 50% |" in page
-    assert "| 1.50, 3.0 | 2.00, 4.0 | 2.50, 5.0 |" in page
+    assert "| 14285.7 | 80 | 50% |" in page
+    assert "| 1.50 s, 3.0, 1 | 2.00 s, 4.0, 2 | 2.50 s, 5.0,  | 9 |" in page
+    assert "| all | geometric mean | 2.00 |  | 0.50 |" in page
+
+
+def test_on_several_devices_each_peer_runs_as_serves_it():
+    page = report.matrix(found(matrix_rows()))
+    best = "2.50 [2.50, 2.50] linen on 2"
+    rest = "1.25 [1.25, 1.25] | 2.50 [2.50, 2.50] | 1.50 [1.50, 1.50]"
+    assert f"| 40.00 (40.00) | {best} | {rest} |" in page
+
+
+def test_long_sets_aside_what_no_remat_can_save():
+    rows = [
+        dict(remat=remat, temporary=size, outputs=4e6, seconds=[s] * 5)
+        for remat, size, s in (("None", 204e6, 0.1), ("sqrt", 8e6, 0.12))
+    ]
+    page = report.long(found([TINY["lstm"]._asdict() | row for row in rows]))
+    assert "| sqrt | 120.00 (120.00) | 1.20 [1.20, 1.20] | 8.0 | 4.0 | 2.0% |" in page
+
+
+def test_the_page_shows_what_was_measured_and_nothing_else(tmp_path):
+    (tmp_path / "matrix.json").write_text(json.dumps(found(matrix_rows())))
+    page = pages.page(tmp_path)
+    assert "## The matrix\n\n`python -m benchmarks`\n\nD, C, 2 cores" in page
+    assert "Ragged" not in page
 
 
 @pytest.mark.parametrize("cell", work.CELLS)
@@ -85,6 +119,34 @@ def test_the_check_finds_a_wrong_result(cell):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("automatic", [False, True])
+@pytest.mark.parametrize("cell", work.CELLS)
+def test_split_over_devices_it_computes_the_same(cell, automatic):
+    contestants = pytest.importorskip("benchmarks.contestants")
+    one = work.Work(cell, 7, 4, 2, 5)
+    numbers = work.draw(one)
+    given = {"devices": 2, "automatic": automatic}
+    entrant = contestants.make("jaxrnn", one, numbers, work.MODES, **given)
+    work.check("split", entrant.result(), work.oracle(one, numbers))
+    assert set(entrant.runs) == {"forward", "backward"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_low_precision_is_near_enough(dtype):
+    contestants = pytest.importorskip("benchmarks.contestants")
+    numbers = work.draw(TINY["lstm"], dtype)
+    wanted = work.oracle(TINY["lstm"], numbers)
+    for name in ("jaxrnn", "torch"):
+        entrant = contestants.make(
+            name, TINY["lstm"], numbers, ("backward",), dtype=dtype
+        )
+        work.check(name, entrant.result(), wanted, work.TOLERANCE[dtype])
+        with pytest.raises(AssertionError):  # so it was that dtype that ran
+            work.check(name, entrant.result(), wanted, 1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", work.CELLS)
 def test_every_contestant_computes_the_same(cell):
     """In all modes; a step of Adam changes what the next one starts from."""
@@ -92,7 +154,7 @@ def test_every_contestant_computes_the_same(cell):
     numbers = work.draw(TINY[cell])
     wanted = work.oracle(TINY[cell], numbers)
     entered = []
-    packages = {"linen": "flax", "nnx": "flax", "plain scan": "jax"}
+    packages = {"linen": "flax", "nnx": "flax", "plain scan": "jax", "cudnn": "jax"}
     for name in contestants.NAMES:
         package = packages.get(name, name)
         if importlib.util.find_spec(package) is None:
@@ -101,9 +163,10 @@ def test_every_contestant_computes_the_same(cell):
         entrant = contestants.make(name, TINY[cell], numbers, work.MODES)
         if entrant is not None:
             work.check(name, entrant.result(), wanted)
-            for mode in work.MODES:
-                entrant.runs[mode]()
-                entrant.runs[mode]()
+            for run in entrant.runs.values():
+                run()
+                run()
+            assert set(entrant.runs) == set(work.MODES)
             entered.append(name)
     assert {"jaxrnn", "plain scan", "linen"} <= set(entered)
     assert ("nnx" in entered) == (cell != "gru")

@@ -9,7 +9,7 @@ then one big matmul for each weight. jvp, Hessians, vmap and checkpoint work as 
 were the plain scan.
 
 Facts that shaped this file (2 cores, LSTM and GRU, T=128 B=32, forward+backward against
-the same engine without; `benchmarks/flax_ratio.py` measures the sum):
+the same engine without; `python -m benchmarks` measures the sum):
   - time and batch flattened to rows before the batched jvp: 1.2-1.4 times faster;
   - `jax.checkpoint` on the tangent, so that it keeps carries and pre-activations only:
     1.1-1.6 times faster than keeping what the derivative of the gates needs;
@@ -21,7 +21,7 @@ the same engine without; `benchmarks/flax_ratio.py` measures the sum):
     B=32 H=128, 1.08 at T=512 B=64, 1.2 at T=4096 B=8 H=64, and on two at once, which
     meet in the kernel when both touch fresh pages, 1.15, 1.15 and 2.0 there; but the
     simple RNN, which stores little, lost 10-20%, and so did weights that each block's
-    gradient is added to at 25 MB and above (6 MB: nothing);
+    gradient is added to: 33 MB lost 8%, 6 MB nothing;
   - the loop's transposed matmul reads a kernel transposed once: 1.05-1.15 at H=128,
     nothing at H=512; for a single row it would be 4-15 times slower;
   - gates packed in one array, barriers between the gates, weight gradients from inputs
