@@ -1,35 +1,50 @@
 """A population of LSTMs under `train.sweep`, against as many trained one after the other.
 
-    python benchmarks/population.py [--members 64] [--slice 8] [--hidden 32] [--out FILE]
+    python -m benchmarks.population                               ten minutes or more
+    python -m benchmarks.population --members 64 --hidden 32      one case
 
 Every contestant makes the same updates of the same members: Adam with a learning rate of
 its own for each, on the same batches, the loss a squared error at every step. Members one
 after the other run through the compiled loop of `train.fit`, and through torch (oneDNN).
-Rounds are interleaved and compilation is apart; ratios are of the minima, the median
-beside them. Before anything is timed, the first losses of all are compared. Writes JSON.
+Compilation is apart; before anything is timed, the first losses of all are compared.
 """
 
-import argparse
+import itertools
 import json
 import os
 import pathlib
-import platform
 import statistics
-import time
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+import tyro
 
 import jaxrnn
+from benchmarks import timing
+from benchmarks.machine import machine
 from jaxrnn import train
 from jaxrnn.train.fit import many
 from jaxrnn.train.step import make_step
 from jaxrnn.train.sweep import _programs
 
 T, B, F = 64, 16, 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure."""
+
+    members: tuple[int, ...] = (1, 8, 64, 256)
+    hidden: tuple[int, ...] = (32, 64)
+    updates: int = 20
+    slice: int = 8  # how many at a time, where there are more
+    seconds: float = 20.0  # for the rounds of one case
+    devices: int | None = None  # of the CPU; None: one a core
+    out: pathlib.Path = pathlib.Path("benchmarks/results/population.json")
 
 
 def ours(hidden):
@@ -78,7 +93,7 @@ def torch_train(members, batches):
     return first
 
 
-def contestants(members, some, hidden, updates, devices):
+def contestants(members, at_a_time, hidden, updates, devices):
     """name -> a function that trains all members and returns their first losses."""
     random = np.random.default_rng(0)
     draw = lambda width: random.normal(size=(updates, T, B, width)).astype(np.float32)
@@ -89,9 +104,12 @@ def contestants(members, some, hidden, updates, devices):
     trial = ours(hidden)
 
     def population(mesh, size):
+        # As train.sweep does: every device has as many, the last slice is filled up.
+        size += -size % (1 if mesh is None else devices)
+        chosen = np.minimum(np.arange(members + -members % size), members - 1)
         parts = [
-            {name: values[n : n + size] for name, values in hypers.items()}
-            for n in range(0, members, size)
+            {name: values[some] for name, values in hypers.items()}
+            for some in np.split(chosen, len(chosen) // size)
         ]
         programs = _programs(trial, hypers, (), updates, mesh, 5)
 
@@ -101,7 +119,7 @@ def contestants(members, some, hidden, updates, devices):
                 state = programs.start(part)
                 _, means = programs.call(part, state, stacked, 0, updates)
                 found.append(means["loss"].total / means["loss"].weight)
-            return np.concatenate(found, axis=1)[0]
+            return np.concatenate(found, axis=1)[0, :members]
 
         return run
 
@@ -129,63 +147,33 @@ def contestants(members, some, hidden, updates, devices):
     for mesh in (None, train.data_mesh(devices)):
         where = "" if mesh is None else f" on {devices} devices"
         runs[f"all at once{where}"] = population(mesh, members)
-        runs[f"{some} at a time{where}"] = population(mesh, some)
+        if members > at_a_time:
+            runs[f"{at_a_time} at a time{where}"] = population(mesh, at_a_time)
     return runs
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--members", type=int, default=64)
-    parser.add_argument("--slice", type=int, default=8, help="divides the members")
-    parser.add_argument("--hidden", type=int, nargs="+", default=[32])
-    parser.add_argument("--updates", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--devices", type=int, default=os.cpu_count())
-    parser.add_argument("--out", default="benchmarks/results/population.json")
-    options = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", options.devices)
-    report = {
-        "versions": {m.__name__: m.__version__ for m in (jax, jaxrnn, torch)},
-        "python": platform.python_version(),
-        "device": str(jax.devices()[0]),
-        "cores": os.cpu_count(),
-        "torch threads": torch.get_num_threads(),
-        "environment": {
-            k: v for k, v in os.environ.items() if k.startswith(("XLA_", "MALLOC_"))
-        },
-        "unit": "seconds",
-        "cases": [],
-    }
-    for hidden in options.hidden:
-        runs = contestants(
-            options.members, options.slice, hidden, options.updates, options.devices
-        )
-        want = runs["one by one"]()
+def main(settings: Settings) -> None:
+    devices = settings.devices or os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", devices)
+    found = machine() | {"rows": []}
+    for hidden, members in itertools.product(settings.hidden, settings.members):
+        runs = contestants(members, settings.slice, hidden, settings.updates, devices)
+        wanted = runs["one by one"]()
         for name, run in runs.items():
-            np.testing.assert_allclose(run(), want, rtol=1e-4, err_msg=name)
-        samples = {name: [] for name in runs}
-        for _ in range(options.rounds):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                samples[name].append(time.perf_counter() - start)
-        sizes = dict(T=T, B=B, F=F, H=hidden)
-        counts = dict(members=options.members, updates=options.updates)
-        report["cases"].append({**sizes, **counts, "samples": samples})
-        each = 1e3 / options.members / options.updates
-        low = {name: min(times) for name, times in samples.items()}
-        mid = {name: statistics.median(times) for name, times in samples.items()}
-        print(
-            f"H={hidden}: ms an update of a member, and torch's time over it (median)"
-        )
-        for name in runs:
-            ratio = f"{low['torch'] / low[name]:.2f} ({mid['torch'] / mid[name]:.2f})"
-            print(f"  {name:28}{each * low[name]:8.3f}  {ratio}")
-    out = pathlib.Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=1))
-    print(f"wrote {out}")
+            np.testing.assert_allclose(run(), wanted, rtol=1e-4, err_msg=name)
+        samples = timing.interleaved(runs, seconds=settings.seconds, least=3)
+        case = dict(T=T, B=B, F=F, H=hidden, members=members, updates=settings.updates)
+        found["rows"].append({**case, "devices": devices, "seconds": samples})
+        print(f"H={hidden}, {members} members: ms an update of a member")
+        for name, seconds in samples.items():
+            each = 1e3 / members / settings.updates
+            low, middle = each * min(seconds), each * statistics.median(seconds)
+            r = timing.ratio(samples["torch"], seconds)
+            print(f"  {name:28}{middle:8.3f} ({low:.3f})", end="")
+            print(f"  torch takes {r.median:.2f} [{r.low:.2f}, {r.high:.2f}] times it")
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    settings.out.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Settings, description=__doc__))

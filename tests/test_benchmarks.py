@@ -5,6 +5,7 @@ import json
 import os
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -170,3 +171,21 @@ def test_every_contestant_computes_the_same(cell):
             entered.append(name)
     assert {"jaxrnn", "plain scan", "linen"} <= set(entered)
     assert ("nnx" in entered) == (cell != "gru")
+
+
+@pytest.mark.slow
+def test_populations_are_the_same_members():
+    """The first losses of three members, in slices of two, the last filled up."""
+    population = pytest.importorskip("benchmarks.population")
+    with jax.enable_x64(False):
+        runs = population.contestants(3, 2, hidden=4, updates=2, devices=2)
+        losses = {name: run() for name, run in runs.items()}
+        few = population.contestants(2, 2, hidden=4, updates=2, devices=2)
+    where = ("", " on 2 devices")
+    sliced = [f"{how}{w}" for w in where for how in ("all at once", "2 at a time")]
+    assert list(runs) == ["one by one", "torch", *sliced]
+    assert list(few) == [name for name in runs if "2 at a time" not in name]
+    wanted = losses["one by one"]
+    assert len(set(np.round(wanted, 3))) == 3
+    for name, found in losses.items():
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, err_msg=name)
