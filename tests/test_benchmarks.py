@@ -8,9 +8,10 @@ import time
 import jax
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from benchmarks import page as pages
-from benchmarks import report, timing, work
+from benchmarks import report, scaling, timing, work
 
 TINY = {cell: work.Work(cell, 7, 3, 2, 4) for cell in work.CELLS}
 
@@ -102,6 +103,67 @@ def test_the_page_shows_what_was_measured_and_nothing_else(tmp_path):
     page = pages.page(tmp_path)
     assert "## The matrix\n\n`python -m benchmarks`\n\nD, C, 2 cores" in page
     assert "Ragged" not in page
+
+
+def test_scaling_changes_one_size_at_a_time_and_has_the_middle_once():
+    settings = scaling.Settings(cell="gru", T=(16, 128), B=(1, 32, 64), H=(128,))
+    assert scaling.sizes(settings) == [
+        ("gru", 128, 32, 128, 128),
+        ("gru", 16, 32, 128, 128),
+        ("gru", 128, 1, 128, 128),
+        ("gru", 128, 64, 128, 128),
+    ]
+
+
+def test_the_picture_of_scaling_shows_medians_and_bands():
+    """Rows out of order, a contestant that is missing from one, and the middle in all."""
+    random = np.random.default_rng(0)
+    settings = scaling.Settings(T=(256, 16), B=(1,), H=(64, 512, 16))
+    rows = [
+        {**one._asdict(), "seconds": {n: list(random.uniform(size=8)) for n in "abc"}}
+        for one in scaling.sizes(settings)
+    ]
+    del next(row for row in rows if row["T"] == 16)["seconds"]["b"]
+    figure = scaling.draw({"rows": rows})
+    expected = {"T": [16, 128, 256], "B": [1, 32], "H": [16, 64, 128, 512]}
+    colours = {name: set() for name in "abc"}
+    for ax, (axis, at) in zip(figure.axes, expected.items(), strict=True):
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+        assert ax.get_xlabel().startswith(f"{axis} (")
+        lines = {line.get_label(): line for line in ax.lines}
+        grey = lines.pop("time ∝ size")
+        np.testing.assert_allclose(
+            np.diff(np.log(grey.get_xydata()), axis=0) @ [1, -1], 0, atol=1e-9
+        )
+        assert list(lines) == ["a", "b", "c"]
+        for (name, line), band in zip(lines.items(), ax.collections, strict=True):
+            there = [n for n in at if (name, axis, n) != ("b", "T", 16)]
+            samples = [
+                next(
+                    row["seconds"][name]
+                    for row in rows
+                    if row == row | scaling.MIDDLE._asdict() | {axis: n}
+                )
+                for n in there
+            ]
+            np.testing.assert_array_equal(line.get_xdata(), there)
+            medians = 1e3 * np.median(samples, axis=1)
+            np.testing.assert_allclose(line.get_ydata(), medians)
+            corners = band.get_paths()[0].vertices
+            for n, seconds in zip(there, samples, strict=True):
+                reach = corners[corners[:, 0] == n, 1]
+                edges = [1e3 * min(seconds), 1e3 * np.percentile(seconds, 75)]
+                np.testing.assert_allclose([reach.min(), reach.max()], edges)
+            colours[name] |= {
+                to_rgb(line.get_color()),
+                tuple(band.get_facecolor()[0, :3]),
+            }
+    assert [len(each) for each in colours.values()] == [1, 1, 1]
+    assert len(set.union(*colours.values())) == 3
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == ["time ∝ size", "a", "b", "c"]
+    assert not any(ax.get_legend() for ax in figure.axes)
 
 
 @pytest.mark.parametrize("cell", work.CELLS)
