@@ -67,6 +67,21 @@ SECTIONS = (
         report.long,
         "What `remat` saves and costs, forward and backward.",
     ),
+    Section(
+        "Populations",
+        "population",
+        "python -m benchmarks.population",
+        report.population,
+        "LSTMs with learning rates and seeds of their own, T=64, 16 rows, 8 features, "
+        "Adam: in one program by `train.sweep`, one after the other, and in torch.",
+    ),
+    Section(
+        "Time against size",
+        "scaling",
+        "python -m benchmarks.scaling",
+        report.scaling,
+        "Medians, and a band from the minimum to three of four rounds.",
+    ),
 )
 
 

@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import pathlib
-import statistics
 from dataclasses import dataclass
 
 import jax
@@ -24,7 +23,7 @@ import torch
 import tyro
 
 import jaxrnn
-from benchmarks import timing
+from benchmarks import report, timing
 from benchmarks.machine import machine
 from jaxrnn import train
 from jaxrnn.train.fit import many
@@ -164,13 +163,7 @@ def main(settings: Settings) -> None:
         samples = timing.interleaved(runs, seconds=settings.seconds, least=3)
         case = dict(T=T, B=B, F=F, H=hidden, members=members, updates=settings.updates)
         found["rows"].append({**case, "devices": devices, "seconds": samples})
-        print(f"H={hidden}, {members} members: ms an update of a member")
-        for name, seconds in samples.items():
-            each = 1e3 / members / settings.updates
-            low, middle = each * min(seconds), each * statistics.median(seconds)
-            r = timing.ratio(samples["torch"], seconds)
-            print(f"  {name:28}{middle:8.3f} ({low:.3f})", end="")
-            print(f"  torch takes {r.median:.2f} [{r.low:.2f}, {r.high:.2f}] times it")
+    print(report.population(found))
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     settings.out.write_text(json.dumps(found, indent=1))
 

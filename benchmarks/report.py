@@ -198,6 +198,22 @@ def long(found: dict) -> str:
     return "\n".join([machine(found), "", *table(head, body)]) + "\n"
 
 
+def population(found: dict) -> str:
+    body = []
+    for row in found["rows"]:
+        for name, seconds in row["seconds"].items():
+            each = row["members"] * row["updates"]
+            size = [str(row[k]) for k in ("H", "members")]
+            torch = _ratio(row["seconds"]["torch"], seconds)
+            body.append([*size, name, _ms([s / each for s in seconds]), *torch])
+    head = ["H", "members", "", "ms an update of a member", "torch takes, times it"]
+    return "\n".join([machine(found), "", *table(head, body)]) + "\n"
+
+
+def scaling(found: dict) -> str:
+    return machine(found) + "\n\n![time against T, B and H](scaling.svg)\n"
+
+
 def table(head: list, body: list) -> list[str]:
     rows = [head, ["---"] * len(head), *body]
     return ["| " + " | ".join(row) + " |" for row in rows]

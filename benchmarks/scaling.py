@@ -100,7 +100,10 @@ def measure(settings: Settings) -> None:
     found = machine() | {"rows": []}
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     asked = matrix.Settings(
-        modes=("backward",), peers=settings.peers, seconds=settings.seconds
+        modes=("backward",),
+        peers=settings.peers,
+        split=(),
+        seconds=settings.seconds,
     )
     for one in sizes(settings):
         (row,) = matrix.measure(one, asked)

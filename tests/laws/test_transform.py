@@ -12,6 +12,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jaxrnn
+from jaxrnn.engine import deferred, scan
 from tests.laws.cases import (
     CELLS,
     B,
@@ -199,6 +200,25 @@ def test_the_gradient_of_params_alone_costs_less():
         return f.lower(params, carry, xs).compile().cost_analysis()["flops"]
 
     assert flops(0) < flops((0, 2))
+
+
+@pytest.mark.parametrize("remat", [None, 16])
+def test_the_program_does_not_grow_with_time(remat, monkeypatch):
+    """Ten times as many steps are no more to compile, in blocks as well."""
+    monkeypatch.setattr(deferred, "BLOCK_BYTES", 2**14)
+    params, carry, _ = example("lstm")
+    ran, in_blocks = [], scan.in_blocks
+    monkeypatch.setattr(scan, "in_blocks", lambda *a: (ran.append(0), in_blocks(*a))[1])
+
+    def lines(steps):
+        xs = jnp.zeros((steps, *example("lstm")[2].shape[1:]))
+        f = lambda params: weighed(
+            jaxrnn.unroll(CELLS["lstm"], params, carry, xs, remat=remat)
+        )
+        return len(jax.jit(jax.grad(f)).lower(params).as_text().splitlines())
+
+    assert lines(160) == lines(1600)
+    assert ran
 
 
 def test_export_with_symbolic_time_and_batch():
