@@ -16,6 +16,7 @@ from jaxrnn.compose import (
     with_carries,
 )
 from jaxrnn.gated import Gated, gated
+from jaxrnn.precision import precision
 from jaxrnn.unroll import unroll
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "initializers",
     "learned_carry",
     "lstm",
+    "precision",
     "residual",
     "simple_rnn",
     "stack",

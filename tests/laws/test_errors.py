@@ -205,6 +205,41 @@ ERRORS = {
         ),
         "as wide as its inputs",
     ),
+    # precision
+    "no dtype": (lambda: jaxrnn.precision(lstm), "compute, carry and accum, got none"),
+    "an integer to compute in": (
+        lambda: jaxrnn.precision(lstm, compute=int),
+        r"compute: expected one of.*'bfloat16'.*got <class 'int'>.*\"float32\"",
+    ),
+    "no such dtype": (
+        lambda: jaxrnn.precision(lstm, carry="float17"),
+        "carry: expected one of.*got 'float17'",
+    ),
+    "no dtype at all": (lambda: jaxrnn.precision(lstm, accum=16), "accum.*got 16"),
+    "sums narrower than their terms": (
+        lambda: jaxrnn.precision(lstm, compute="float32", accum="float16"),
+        "accum: expected a float at least as wide as compute=float32, got float16",
+    ),
+    "sums in the other half precision": (
+        lambda: jaxrnn.precision(lstm, compute="bfloat16", accum="float16"),
+        "accum: expected.*at least as wide as compute=bfloat16, got float16",
+    ),
+    "precision of a composition": (
+        lambda: jaxrnn.precision(deep, compute="bfloat16"),
+        r"got stack\(lstm.*Wrap the cells inside: jaxrnn\.stack\(jaxrnn\.precision",
+    ),
+    "precision of both ways": (
+        lambda: jaxrnn.precision(both, compute="bfloat16"),
+        "Wrap the cells inside",
+    ),
+    "precision of a function": (
+        lambda: jaxrnn.precision(bare_step, compute="bfloat16"),
+        "precision: expected a jaxrnn.Cell",
+    ),
+    "a carry of another dtype than asked for": (
+        lambda: run(jaxrnn.precision(lstm, compute="bfloat16"), c=carry),
+        r"carry\.h: expected float32.*got float64",
+    ),
 }
 
 
@@ -213,6 +248,11 @@ def test_raises(case):
     call, message = ERRORS[case]
     with pytest.raises(ValueError, match=f"(?s){message}"):
         call()
+
+
+def test_float64_without_x64():
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"carry.*without x64"):
+        jaxrnn.precision(lstm, compute="bfloat16", carry="float64")
 
 
 @pytest.mark.parametrize(
