@@ -100,12 +100,18 @@ CELLS: dict[str, jaxrnn.Cell] = {
     "deep_bidirectional": jaxrnn.stack(
         jaxrnn.bidirectional(jaxrnn.gru(3)), jaxrnn.bidirectional(jaxrnn.simple_rnn(2))
     ),
+    # all float64: what is rounded nowhere; test_precision.py has narrower dtypes
+    "precision": jaxrnn.precision(own_gated(H), compute=jnp.float64),
+    "precision_in_stack": jaxrnn.stack(
+        jaxrnn.precision(bare(), compute=jnp.float64),
+        jaxrnn.precision(jaxrnn.lstm(3), compute=jnp.float64),
+    ),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
 # runs it for these, and `make slow` for all.
 QUICK = ("lstm", "own_gated", "stack", "bidirectional")
 BUILT_IN = ("simple_rnn", "simple_rnn_relu", "lstm", "gru")
-GATED = (*BUILT_IN, "own_gated", "with_carries")
+GATED = (*BUILT_IN, "own_gated", "with_carries", "precision")
 STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
 
 

@@ -27,7 +27,7 @@ from tests.laws.cases import (
     weighed,
 )
 
-NAMES = ("lstm", "gru", "own_gated", "stack", "bidirectional")
+NAMES = ("lstm", "gru", "own_gated", "stack", "bidirectional", "precision")
 names = each(NAMES, quick=("own_gated", "stack"))
 LENGTHS = np.array([T, 2, 0])
 RESETS = np.random.RandomState(4).rand(T, B) < 0.3
