@@ -27,6 +27,8 @@ REASONS = {
     "cell.parts[0], with the same params",
     "with_carries": "its outputs hold the carry too; convert the cell inside, "
     "cell.parts[0], with the same params",
+    "precision": "no file says what a peer computes in; convert the cell inside, with "
+    "the same params",
     "learned_carry": "peers take the initial carry as an input; convert the cell "
     "inside, cell.parts[0], with params.cell",
 }

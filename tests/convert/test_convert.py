@@ -259,6 +259,10 @@ REFUSED = {
     "residual": (jaxrnn.residual(jaxrnn.gru(F)), "no peer adds.*cell.parts"),
     "learned_carry": (jaxrnn.learned_carry(LSTM), "with params.cell"),
     "with_carries": (jaxrnn.with_carries(LSTM), "convert the cell inside"),
+    "precision": (
+        jaxrnn.precision(LSTM, compute="bfloat16"),
+        "convert the cell inside, with the same params",
+    ),
     "inside": (jaxrnn.stack(LSTM, jaxrnn.residual(GRU)), r"residual\(gru"),
     "a stack both ways": (
         jaxrnn.bidirectional(jaxrnn.stack(LSTM, LSTM)),
