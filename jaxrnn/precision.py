@@ -30,7 +30,7 @@ def precision(
 
     What is multiplied by a matrix, stored for the backward pass (pre-activations) or
     handed to the next layer (h) is in `compute`. Gates are not rounded to it: bfloat16
-    has nothing between 1 - 2⁻⁸ and 1, so that a forget gate of 0.999 would be 1 (c of
+    has nothing between 1 - 2⁻⁸ and 1, so that a forget gate of 0.999 would be 1 (h of
     an LSTM with memories of up to 1000 steps, after 2000: off by 0.5 % without, 54 %
     with it).
 
