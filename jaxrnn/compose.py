@@ -42,8 +42,9 @@ def stack(*cells: Cell) -> Cell:
         params = []
         for cell, k in zip(cells, jax.random.split(key, len(cells)), strict=True):
             params.append(cell.init(k, features))
-            x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
-            features = _shown(cell, params[-1], x).shape[-1]
+            if len(params) < len(cells):  # the last may show what is no vector
+                x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
+                features = _shown(cell, params[-1], x).shape[-1]
         return tuple(params)
 
     def initial_carry(params, x):

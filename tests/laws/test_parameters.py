@@ -160,3 +160,13 @@ def test_a_population_starts_without_batched_lapack():
         alone = cell.init(key, features=3)
         for a, b in zip(jax.tree.leaves(members), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(a[n], b, rtol=1e-12, atol=1e-12)
+
+
+def test_the_last_layer_of_a_stack_may_show_what_is_no_vector():
+    cell = jaxrnn.stack(jaxrnn.gru(H), jaxrnn.with_carries(jaxrnn.lstm(H + 1)))
+    params = cell.init(jax.random.key(3), F)
+    assert params[1].wx.shape == (H, 4 * (H + 1))
+    xs = jnp.asarray(np.random.RandomState(3).randn(5, 3, F))
+    last, (hs, carries) = jaxrnn.unroll(cell, params, None, xs)
+    np.testing.assert_array_equal(carries.c[-1], last[1].c)
+    np.testing.assert_array_equal(carries.h, hs)
