@@ -102,10 +102,6 @@ CELLS: dict[str, jaxrnn.Cell] = {
     ),
     # all float64: what is rounded nowhere; test_precision.py has narrower dtypes
     "precision": jaxrnn.precision(own_gated(H), compute=jnp.float64),
-    "precision_in_stack": jaxrnn.stack(
-        jaxrnn.precision(bare(), compute=jnp.float64),
-        jaxrnn.precision(jaxrnn.lstm(3), compute=jnp.float64),
-    ),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
 # runs it for these, and `make slow` for all.

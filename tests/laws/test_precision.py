@@ -18,7 +18,6 @@ from tests.laws.cases import (
     T,
     assert_close,
     bare,
-    each,
     example,
     weighed,
 )
@@ -255,10 +254,9 @@ def test_gradients_of_saturated_gates_are_finite(name, half):
         assert np.isfinite(np.asarray(a, float)).all()
 
 
-@each(NAMES, quick=("lstm",))
-@pytest.mark.parametrize(
-    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@names
+@pytest.mark.parametrize("engine", ["auto", "scan"])
 def test_transformations_of_a_half_precision_cell(name, engine):
     """jvp, vmap, grad of grad, ragged rows and resets, against float64."""
     lengths, resets = np.array([T, 2, 0]), np.random.RandomState(4).rand(T, B) < 0.3
@@ -284,6 +282,7 @@ def test_transformations_of_a_half_precision_cell(name, engine):
     assert worst(got, want) < 0.15  # second derivatives: a few times the budget
 
 
+@pytest.mark.slow
 def test_compositions_of_wrapped_cells():
     half = functools.partial(jaxrnn.precision, compute="bfloat16")
     cell = jaxrnn.stack(jaxrnn.bidirectional(half(jaxrnn.gru(3))), half(bare()))
@@ -299,6 +298,7 @@ def test_compositions_of_wrapped_cells():
     np.testing.assert_array_equal(carries.h.astype("bfloat16"), hs)
 
 
+@pytest.mark.slow
 def test_strict_promotion():
     cell = jaxrnn.precision(CELLS["lstm"], compute="bfloat16", accum="float64")
     params, xs = in_float32("lstm")

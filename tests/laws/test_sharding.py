@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 import jaxrnn
 from tests.laws.cases import CELLS, F, T, assert_close, each, example, randomise
 
-NAMES = ("lstm", "own_gated", "stack", "bidirectional", "precision_in_stack")
+NAMES = ("lstm", "own_gated", "stack", "bidirectional", "precision")
 names, some = each(NAMES), each(NAMES, quick=("own_gated",))
 engines = pytest.mark.parametrize(
     "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]

@@ -208,7 +208,7 @@ def test_any_number_of_steps_between_stored_carries(
     assert_close(got, oracle("lstm", reverse)(*example("lstm"), *control))
 
 
-@each(GATED, quick=("lstm", "own_gated"))
+@each(GATED, quick=("own_gated",))
 @directions
 def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
     """The input projected, and the backward pass run, two steps at a time."""
