@@ -36,7 +36,6 @@ bench: $(VENV)/.dev $(VENV)/.peers
 	$(BIN)/python -m benchmarks.ragged
 	$(BIN)/python -m benchmarks.long
 	$(BIN)/python -m benchmarks.population
-	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.page
 

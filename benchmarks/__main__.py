@@ -32,7 +32,8 @@ class Settings:
     sizes: tuple[str, ...] = tuple(s for s in work.SIZES if s != "H768")
     modes: tuple[Literal["forward", "backward", "adam"], ...] = work.MODES
     peers: tuple[str, ...] = contestants.NAMES[1:]
-    devices: int = os.cpu_count() or 1  # of the CPU, for those that split the batch
+    devices: int = os.cpu_count() or 1  # of the CPU, over which a batch is split
+    # who runs forward and backward on several devices
     split: tuple[str, ...] = ("jaxrnn", "linen", "haiku", "equinox")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False  # let matmuls of float32 round to TF32, on a GPU
@@ -57,13 +58,13 @@ def entrants(one: work.Work, settings: Settings) -> dict:
     for name in ("jaxrnn", *settings.peers):
         enter(name, name, settings.modes)
     devices = math.gcd(one.B, settings.devices)
-    if devices > 1:
+    several = tuple(mode for mode in settings.modes if mode == "backward")
+    if devices > 1 and several:
         for name in settings.split:
-            both = {"devices": devices}
-            enter(f"{name} on {devices}", name, settings.modes, **both)
+            enter(f"{name} on {devices}", name, several, devices=devices)
         if "jaxrnn" in settings.split:
-            title = f"jaxrnn on {devices}, by XLA"
-            enter(title, "jaxrnn", settings.modes, **both, automatic=True)
+            title, how = f"jaxrnn on {devices}, by XLA", {"automatic": True}
+            enter(title, "jaxrnn", several, devices=devices, **how)
     return made
 
 

@@ -95,8 +95,10 @@ def in_jax(
         )
 
     weights = put(layout.weights, whole)
-    carry, dcarry = (put(layout.carry(c), by_row) for c in numbers[1::3])
-    xs, dhs = (put(layout.turn(a), by_step) for a in numbers[2:4])
+    carry, dcarry = (
+        put(layout.carry(c), by_row) for c in (numbers.carry, numbers.dcarry)
+    )
+    xs, dhs = (put(layout.turn(a), by_step) for a in (numbers.xs, numbers.dhs))
     ins = (whole, by_row, by_step, by_row, by_step)
     adam = optax.adam(RATE)
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import sys
 import time
 from collections.abc import Callable
 
@@ -17,10 +18,11 @@ FLAGS = ("XLA_", "JAX_", "MALLOC_", "GLIBC_", "OMP_", "MKL_")
 
 
 def machine() -> dict:
-    """Date, versions, processor, flags, and what one large matmul reaches."""
+    """Date, command, versions, processor, flags, and what one large matmul reaches."""
     installed = {name: _version(name) for name in PACKAGES}
     return {
         "date": time.strftime("%Y-%m-%d"),
+        "command": " ".join(["python", *sys.orig_argv[1:]]),
         "versions": {name: v for name, v in installed.items() if v},
         "python": platform.python_version(),
         "device": jax.devices()[0].device_kind,

@@ -22,10 +22,11 @@ def line(row: dict) -> str:
 
 
 def machine(found: dict) -> str:
-    """What it was measured on, in a sentence or three."""
+    """The command, and what it was measured on."""
     versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
     flags = found["environment"] or "none of XLA, JAX, MALLOC, GLIBC, OMP and MKL"
     return (
+        f"`{found['command']}`\n\n"
         f"{found['date']}, {found['cpu']}, {found['cores']} cores, {found['device']}, "
         f"Python {found['python']}: {versions}. Environment: {flags}. One large float32 "
         f"`jnp.dot` reached {found['dot_gflops']:.0f} GFLOP/s in the same run."

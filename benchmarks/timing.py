@@ -15,8 +15,10 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of every call: each round calls all, in an order of its own.
 
-    With a pause between two calls, in which the threads of the one before, which wait
-    for more work by spinning, fall asleep: else whoever comes after torch pays for it.
+    After a pause, in which the threads of the one before, which wait for more work by
+    spinning, fall asleep: else whoever comes after torch pays for it. Then a call that
+    is not timed, which wakes the threads of this one: torch's first call after a pause
+    may take ten times as long at small sizes, and in a loop there is no such call.
 
     Args:
         runs: name -> a call that returns when its work is done; warm already.
@@ -30,6 +32,7 @@ def interleaved(
             break
         for name in random.permutation(names):
             time.sleep(PAUSE)
+            runs[name]()
             start = time.perf_counter()
             runs[name]()
             samples[name].append(time.perf_counter() - start)

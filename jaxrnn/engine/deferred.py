@@ -37,10 +37,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from jaxrnn.cell import Cell, Control, one_step, select
-from jaxrnn.engine import scan
+from jaxrnn.engine import scan, tangents
 from jaxrnn.engine.hoist import Pure, hoist
 
 # The input is projected so many rows at a time,
@@ -144,16 +143,16 @@ def _rule(
             return lax.scan(body, carry, (xs, valid, resets), reverse=reverse)
 
         if ahead > 1:
-            return _in_blocks(block, carry, steps, ahead, 2, reverse)
+            return scan.in_blocks(block, carry, steps, ahead, reverse, least=2)
         return block(carry, steps)
 
     @jax.custom_jvp
     def run(consts, params, fresh, carry, steps):
         return loop(consts, params, fresh, carry, steps, trace=False)
 
-    def rule(primals, tangents):
+    def rule(primals, dots):
         consts, params, fresh, carry, (xs, valid, resets) = primals
-        dconsts, dparams, dfresh, dcarry, (dxs, _, _) = _tangents(primals, tangents)
+        dconsts, dparams, dfresh, dcarry, (dxs, _, _) = tangents.given(primals, dots)
         # The carry after each step and the pre-activations determine everything else.
         last, (after, pre) = loop(*primals, trace=True)
         before = _shift(carry, after, reverse)
@@ -170,11 +169,11 @@ def _rule(
             dflat = [*dflat]
             for i in range(shared, len(args)):
                 flat[i], dflat[i] = _to_rows(args[i], n), _to_rows(dflat[i], n)
-            dout = _jvp(_over(1, pure.call, shared), flat, dflat)[1]
+            dout = tangents.jvp(_over(1, pure.call, shared), flat, dflat)[1]
             lead = _leading(xs, n)
             return jax.tree.map(lambda a: a.reshape(lead + a.shape[1:]), dout)
 
-        held = _no_tangent((before, pre))
+        held = tangents.none((before, pre))
         args = (consts[:2], params, before, xs)
         dpre = added(affine, 2, args, (dconsts[:2], dparams, held[0], dxs))
         args = (consts[2], params, before, pre)
@@ -187,33 +186,35 @@ def _rule(
         @jax.checkpoint  # keeps its inputs and nothing else
         def tangent(dcarry, inputs):
             c, a, x, valid, reset, dpre, dnew, dh = inputs
-            dc = dcarry if reset is None else _select(c, reset, dfresh, dcarry)
+            dc = dcarry if reset is None else tangents.choose(c, reset, dfresh, dcarry)
             k, p = jax.tree.map(turn_back, turned)
-            pre, da = _jvp(
+            pre, da = tangents.jvp(
                 lambda c: _over(rows, affine.call, 2)(k, p, c, x), (c,), (dc,)
             )
-            da = _add(pre, da, dpre)
+            da = tangents.add(pre, da, dpre)
             step = lambda c, a: _over(rows, active.call, 2)(consts[2], params, c, a)
-            new, dn = _jvp(step, (c, a), (dc, da))
-            dn = _add(new, dn, dnew)
-            h, ds = _jvp(
+            new, dn = tangents.jvp(step, (c, a), (dc, da))
+            dn = tangents.add(new, dn, dnew)
+            h, ds = tangents.jvp(
                 lambda c: _over(rows, shown.call, 1)(consts[3], c), (new,), (dn,)
             )
-            ds = _add(h, ds, dh)
-            return _select(new, valid, dn, dc), _select(h, valid, ds, _no_tangent(h))
+            ds = tangents.add(h, ds, dh)
+            return tangents.choose(new, valid, dn, dc), tangents.choose(
+                h, valid, ds, tangents.none(h)
+            )
 
         inputs = (before, pre, xs, valid, resets, dpre, dnew, dhs)
-        dcarry = jax.tree.map(_dense, carry, dcarry)
+        dcarry = jax.tree.map(tangents.dense, carry, dcarry)
         dlast, dhs = lax.scan(tangent, dcarry, inputs, reverse=reverse)
-        return (last, hs), jax.tree.map(_for_jax, (last, hs), (dlast, dhs))
+        return (last, hs), jax.tree.map(tangents.for_jax, (last, hs), (dlast, dhs))
 
     def blocks(consts, params, fresh, carry, steps):
         block = lambda carry, steps: run(consts, params, fresh, carry, steps)
-        return _in_blocks(block, carry, steps, size, BLOCKS, reverse)
+        return scan.in_blocks(block, carry, steps, size, reverse, least=BLOCKS)
 
-    def rule_in_blocks(primals, tangents):
-        out, dout = _jvp(blocks, primals, _tangents(primals, tangents))
-        return out, jax.tree.map(_for_jax, out, dout)
+    def rule_in_blocks(primals, dots):
+        out, dout = tangents.jvp(blocks, primals, tangents.given(primals, dots))
+        return out, jax.tree.map(tangents.for_jax, out, dout)
 
     run.defjvp(rule, symbolic_zeros=True)
     if not size:
@@ -234,20 +235,6 @@ def _block_size(stored: Any, copied: float, params: Any) -> int:
     if not _known(stored) or copied > 0.5 or _bytes(params) > 2 * BLOCK_BYTES:
         return 0
     return BLOCK_BYTES // stored
-
-
-def _in_blocks(run, carry, steps, size: int, least: int, reverse: bool):
-    """``run(carry, steps)`` in blocks of about `size` steps, if that makes `least`.
-
-    No rest, which would be compiled once more: a divisor of the length, or one block.
-    """
-    length = jax.tree.leaves(steps)[0].shape[0]
-    if size and _known(length) and length >= least * size:
-        near = [k for k in range(-(-size // 2), 2 * size) if length % k == 0]
-        if near:
-            best = min(near, key=lambda k: abs(math.log(k / size)))
-            return scan.in_blocks(run, carry, steps, best, reverse)
-    return run(carry, steps)
 
 
 def _known(size: Any) -> bool:
@@ -344,70 +331,3 @@ def _same(w: Any) -> Any:
 
 def _is_matrix(w: Any) -> bool:
     return w.ndim == 2 and jnp.issubdtype(w.dtype, jnp.inexact)
-
-
-# Tangents are trees like their primals, with None for a leaf that has none: one that is
-# not perturbed, or an integer, a bool or a key.
-
-
-def _tangents(primals: Any, tangents: Any) -> Any:
-    """The tangents that a custom rule is given, as such trees."""
-    return jax.tree.map(
-        lambda _, d: None if isinstance(d, SymbolicZero) else d, primals, tangents
-    )
-
-
-def _jvp(f: Callable, args: Any, dargs: Any) -> tuple[Any, Any]:
-    """``(f(*args), its tangent)``; only leaves that have a tangent are perturbed."""
-    leaves, tree = jax.tree.flatten(tuple(args))
-    dots = tree.flatten_up_to(tuple(dargs))
-    live = [i for i, d in enumerate(dots) if d is not None]
-
-    def perturbed(*some):
-        full = list(leaves)
-        for i, value in zip(live, some, strict=True):
-            full[i] = value
-        return f(*jax.tree.unflatten(tree, full))
-
-    if not live:
-        out = perturbed()
-        return out, _no_tangent(out)
-    out, dout = jax.jvp(perturbed, [leaves[i] for i in live], [dots[i] for i in live])
-    return out, jax.tree.map(lambda a, d: d if _floats(a) else None, out, dout)
-
-
-def _no_tangent(tree: Any) -> Any:
-    return jax.tree.map(lambda _: None, tree)
-
-
-def _add(primal: Any, a: Any, b: Any) -> Any:
-    def one(_, x, y):
-        return x if y is None else y if x is None else x + y
-
-    return jax.tree.map(one, primal, a, b)
-
-
-def _select(primal: Any, where: Any, then: Any, otherwise: Any) -> Any:
-    """`select` for tangents."""
-
-    def one(a, x, y):
-        if where is None or (x is None and y is None):
-            return x
-        return select(where, _dense(a, x), _dense(a, y))
-
-    return jax.tree.map(one, primal, then, otherwise)
-
-
-def _dense(primal: Any, d: Any) -> Any:
-    return jnp.zeros_like(primal) if d is None and _floats(primal) else d
-
-
-def _for_jax(primal: Any, d: Any) -> Any:
-    """A tangent as JAX wants it: dense, and a symbolic zero for what is no float."""
-    if _floats(primal):
-        return _dense(primal, d)
-    return zero_from_primal(primal, symbolic_zeros=True)
-
-
-def _floats(a: Any) -> bool:
-    return jnp.issubdtype(a.dtype, jnp.inexact)

@@ -121,18 +121,30 @@ def in_chunks(
     return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
 
 
-def in_blocks(run: Callable, carry: Any, steps: Any, size: int, reverse: bool):
-    """``run(carry, steps)``, `size` steps at a time, which divides how many there are.
+def in_blocks(
+    run: Callable, carry: Any, steps: Any, size: int, reverse: bool, least: int = 1
+) -> tuple[Any, Any]:
+    """``run(carry, steps)``, about `size` steps at a time; all at once if there are few.
+
+    There is no rest, which would be compiled once more: blocks are of the divisor of the
+    number of steps that is nearest to `size`, and if none is near there is one block.
 
     Args:
         run: ``(carry, steps) -> (carry, outputs)`` over any number of steps.
         carry: the carry that comes in.
         steps: what each step reads, a tree of [T, ...]; outputs are such a tree too.
-        size: of a block, in steps.
+        size: of a block, in steps; 0: no blocks.
         reverse: whether the last block runs first.
+        least: fewer blocks than this are none.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
-    cut = lambda a: a.reshape(length // size, size, *a.shape[1:])
+    if not isinstance(length, int) or not 0 < least * size <= length:
+        return run(carry, steps)
+    near = [k for k in range(-(-size // 2), 2 * size + 1) if length % k == 0]
+    if not near:
+        return run(carry, steps)
+    best = min(near, key=lambda k: abs(math.log(k / size)))
+    cut = lambda a: a.reshape(length // best, best, *a.shape[1:])
     carry, outputs = lax.scan(run, carry, jax.tree.map(cut, steps), reverse=reverse)
     return carry, jax.tree.map(lambda a: a.reshape(length, *a.shape[2:]), outputs)
 

@@ -5,6 +5,7 @@ resets; hypothesis draws their values. The oracle is a Python loop of ``step``.
 """
 
 import functools
+import re
 
 import hypothesis.strategies as st
 import jax
@@ -218,23 +219,20 @@ def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
     xs = jnp.asarray(rng.randn(steps, *example(name)[2].shape[1:]))
     options = dict(lengths=jnp.array([steps, 3, 0]), mask=rng.rand(steps, B) < 0.7)
     options |= dict(resets=rng.rand(steps, B) < 0.3, reverse=reverse)
-    ran = []
-    in_blocks = scan.in_blocks
-    monkeypatch.setattr(
-        scan, "in_blocks", lambda *a: (ran.append(a[3]), in_blocks(*a))[1]
-    )
+    args = (*example(name)[:2], xs)
 
     def run(size, engine="gated"):
         monkeypatch.setattr(deferred, "_block_size", lambda *_: size)
         f = lambda *a: jaxrnn.unroll(CELLS[name], *a, **options, engine=engine)
-        first = jax.jit(with_grads(f))(*example(name)[:2], xs)
-        loss = lambda xs: weighed(f(*example(name)[:2], xs))
-        second = jax.jit(lambda xs: jax.jvp(jax.grad(loss), (xs,), (jnp.cos(xs),)))(xs)
-        return first, second
+        loss = lambda xs: weighed(f(*args[:2], xs))
+        second = lambda xs: jax.jvp(jax.grad(loss), (xs,), (jnp.cos(xs),))
+        both = lambda *a: (with_grads(f)(*a), second(a[2]))
+        lengths = set(re.findall(r"length=(\d+)", str(jax.make_jaxpr(both)(*args))))
+        return lengths, jax.jit(both)(*args)
 
-    want = run(0, "scan")
-    assert not ran
-    for size in (2, 0):  # the backward pass in blocks; the projection alone
-        assert_close(run(size), want)
-        assert set(ran) == {2}
-        ran.clear()
+    lengths, want = run(0, "scan")
+    assert lengths == {"8"}
+    for size, scans in ((2, {"2", "4"}), (0, {"2", "4", "8"})):  # 0: projected alone
+        lengths, got = run(size)
+        assert lengths == scans
+        assert_close(got, want)
