@@ -17,11 +17,12 @@ the same engine without; `python -m benchmarks` measures the sum):
     once, whose result is fresh memory; but a step of few rows reads all of the kernel
     for little, so there some hundred rows at a time: forward 1.15-1.3 times faster at
     D=H=256, 1.5 at D=H=1024 with 16 rows;
-  - all of it in blocks whose residuals fit in the cache: on one device nothing at T=128
-    B=32 H=128, 1.08 at T=512 B=64, 1.2 at T=4096 B=8 H=64, and on two at once, which
-    meet in the kernel when both touch fresh pages, 1.15, 1.15 and 2.0 there; but the
-    simple RNN, which stores little, lost 10-20%, and so did weights that each block's
-    gradient is added to: 33 MB lost 8%, 6 MB nothing;
+  - the tangent in blocks of steps that fit in the cache, each keeping its inputs alone,
+    which are what the forward loop stacked, once: LSTM 1.06 at T=128 B=32 H=128, 1.13
+    at T=512 B=64, 1.3 at T=4096 B=8 H=64; on two devices at once, which meet in the
+    kernel when both touch fresh pages, 1.2 and 1.8 for the last two; but weights of over
+    3 MB, to whose gradients each block adds, lost up to 9%, and four blocks, where all
+    would have stayed in the cache, 20%;
   - the loop's transposed matmul reads a kernel transposed once: 1.05-1.15 at H=128,
     nothing at H=512; for a single row it would be 4-15 times slower;
   - gates packed in one array, barriers between the gates, weight gradients from inputs
@@ -46,8 +47,8 @@ from jaxrnn.engine.hoist import Pure, hoist
 AHEAD_ROWS = 512
 # where a step has fewer rows than this or the kernels have so many bytes; else inside.
 FEW_ROWS, LARGE_KERNEL = 8, 2**19
-# What a block of steps stores for its backward pass; at least so many blocks or none.
-BLOCK_BYTES, BLOCKS = 3 * 2**19, 4
+# Bytes of what the backward pass of a block of steps reads; so many blocks or none.
+BLOCK_BYTES, BLOCKS = 3 * 2**19, 8
 
 
 def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
@@ -82,8 +83,7 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
     def step_bytes():
         return _bytes((c, pre)) * math.prod(_leading(xs, 1 + rows)[1:])
 
-    copied = _bytes((x, jax.eval_shape(output, c)))
-    size = _block_size(step_bytes(), copied / max(1, _bytes((c, pre))), params)
+    size = _block_size(step_bytes(), params)
     rule = _rule(*pures, rows, count, size, control.reverse)
 
     def run(carry, steps):
@@ -155,86 +155,89 @@ def _rule(
         dconsts, dparams, dfresh, dcarry, (dxs, _, _) = tangents.given(primals, dots)
         # The carry after each step and the pre-activations determine everything else.
         last, (after, pre) = loop(*primals, trace=True)
-        before = _shift(carry, after, reverse)
-        if resets is not None:
-            before = select(resets, fresh, before)
         hs = select(valid, _over(1 + rows, shown.call, 1)(consts[3], after), 0)
-
-        # What weights, inputs and hyperparameters add at each step: one batch, no loop.
-        def added(pure, shared, args, dargs):
-            n, flat = 1 + rows, [*args]
-            dflat = jax.tree.map(
-                lambda _, d, r: d if r else None, args, dargs, pure.reads
-            )
-            dflat = [*dflat]
-            for i in range(shared, len(args)):
-                flat[i], dflat[i] = _to_rows(args[i], n), _to_rows(dflat[i], n)
-            dout = tangents.jvp(_over(1, pure.call, shared), flat, dflat)[1]
-            lead = _leading(xs, n)
-            return jax.tree.map(lambda a: a.reshape(lead + a.shape[1:]), dout)
-
-        held = tangents.none((before, pre))
-        args = (consts[:2], params, before, xs)
-        dpre = added(affine, 2, args, (dconsts[:2], dparams, held[0], dxs))
-        args = (consts[2], params, before, pre)
-        dnew = added(active, 2, args, (dconsts[2], dparams, *held))
-        dhs = added(shown, 1, (consts[3], after), (dconsts[3], held[0]))
-
-        # What must wait: the carry's own tangent, linear in itself and in the above.
         turned = jax.tree.map(turn, (consts[:2], params))
 
-        @jax.checkpoint  # keeps its inputs and nothing else
-        def tangent(dcarry, inputs):
-            c, a, x, valid, reset, dpre, dnew, dh = inputs
-            dc = dcarry if reset is None else tangents.choose(c, reset, dfresh, dcarry)
-            k, p = jax.tree.map(turn_back, turned)
-            pre, da = tangents.jvp(
-                lambda c: _over(rows, affine.call, 2)(k, p, c, x), (c,), (dc,)
-            )
-            da = tangents.add(pre, da, dpre)
-            step = lambda c, a: _over(rows, active.call, 2)(consts[2], params, c, a)
-            new, dn = tangents.jvp(step, (c, a), (dc, da))
-            dn = tangents.add(new, dn, dnew)
-            h, ds = tangents.jvp(
-                lambda c: _over(rows, shown.call, 1)(consts[3], c), (new,), (dn,)
-            )
-            ds = tangents.add(h, ds, dh)
-            return tangents.choose(new, valid, dn, dc), tangents.choose(
-                h, valid, ds, tangents.none(h)
-            )
+        @functools.partial(jax.checkpoint, prevent_cse=False)  # keeps its inputs alone
+        def block(carries, steps):
+            (carry, dcarry), (after, pre, xs, dxs, valid, resets) = carries, steps
+            before, left = _shift(carry, after, reverse)
+            if resets is not None:
+                before = select(resets, fresh, before)
 
-        inputs = (before, pre, xs, valid, resets, dpre, dnew, dhs)
-        dcarry = jax.tree.map(tangents.dense, carry, dcarry)
-        dlast, dhs = lax.scan(tangent, dcarry, inputs, reverse=reverse)
+            # What weights, inputs and hyperparameters add: one batch, no loop.
+            n, held = 1 + rows, tangents.none((before, pre))
+            args = (consts[:2], params, before, xs)
+            dpre = _added(affine, 2, n, args, (dconsts[:2], dparams, held[0], dxs))
+            args = (consts[2], params, before, pre)
+            dnew = _added(active, 2, n, args, (dconsts[2], dparams, *held))
+            dhs = _added(shown, 1, n, (consts[3], after), (dconsts[3], held[0]))
+
+            # What must wait: the carry's own tangent, linear in itself and the above.
+            @jax.checkpoint
+            def tangent(dcarry, inputs):
+                c, a, x, valid, reset, dpre, dnew, dh = inputs
+                dc = dcarry
+                if reset is not None:
+                    dc = tangents.choose(c, reset, dfresh, dcarry)
+                k, p = jax.tree.map(turn_back, turned)
+                pre, da = tangents.jvp(
+                    lambda c: _over(rows, affine.call, 2)(k, p, c, x), (c,), (dc,)
+                )
+                da = tangents.add(pre, da, dpre)
+                step = lambda c, a: _over(rows, active.call, 2)(consts[2], params, c, a)
+                new, dn = tangents.jvp(step, (c, a), (dc, da))
+                dn = tangents.add(new, dn, dnew)
+                h, ds = tangents.jvp(
+                    lambda c: _over(rows, shown.call, 1)(consts[3], c), (new,), (dn,)
+                )
+                ds = tangents.add(h, ds, dh)
+                return tangents.choose(new, valid, dn, dc), tangents.choose(
+                    h, valid, ds, tangents.none(h)
+                )
+
+            inputs = (before, pre, xs, valid, resets, dpre, dnew, dhs)
+            dcarry, dhs = lax.scan(tangent, dcarry, inputs, reverse=reverse)
+            return (left, dcarry), dhs
+
+        carries = carry, jax.tree.map(tangents.dense, carry, dcarry)
+        steps = (after, pre, xs, dxs, valid, resets)
+        (_, dlast), dhs = scan.in_blocks(
+            block, carries, steps, size, reverse, least=BLOCKS
+        )
         return (last, hs), jax.tree.map(tangents.for_jax, (last, hs), (dlast, dhs))
 
-    def blocks(consts, params, fresh, carry, steps):
-        block = lambda carry, steps: run(consts, params, fresh, carry, steps)
-        return scan.in_blocks(block, carry, steps, size, reverse, least=BLOCKS)
-
-    def rule_in_blocks(primals, dots):
-        out, dout = tangents.jvp(blocks, primals, tangents.given(primals, dots))
-        return out, jax.tree.map(tangents.for_jax, out, dout)
-
     run.defjvp(rule, symbolic_zeros=True)
-    if not size:
-        return run
-    whole = jax.custom_jvp(functools.partial(loop, trace=False))
-    whole.defjvp(rule_in_blocks, symbolic_zeros=True)
-    return whole
+    return run
 
 
-def _block_size(stored: Any, copied: float, params: Any) -> int:
+def _added(pure: Pure, shared: int, axes: int, args: tuple, dargs: tuple) -> Any:
+    """What the tangents of its arguments add to `pure`: all of `axes` as one batch.
+
+    Args:
+        pure: of one row.
+        shared: its first arguments, without these axes.
+        axes: time and rows, merged to one.
+        args, dargs: arguments and tangents; those that `pure` does not read are left.
+    """
+    live = jax.tree.map(lambda _, d, r: d if r else None, args, dargs, pure.reads)
+    flat, dflat = [*args[:shared]], [*live[:shared]]
+    flat += [_to_rows(a, axes) for a in args[shared:]]
+    dflat += [_to_rows(d, axes) for d in live[shared:]]
+    dout = tangents.jvp(_over(1, pure.call, shared), flat, dflat)[1]
+    lead = jax.tree.leaves(args[-1])[0].shape[:axes]
+    return jax.tree.map(lambda a: a.reshape(lead + a.shape[1:]), dout)
+
+
+def _block_size(stored: Any, params: Any) -> int:
     """How many steps a block of the backward pass has; 0: no blocks.
 
     Args:
         stored: bytes that a step stores for it; may be symbolic.
-        copied: bytes of its input and output, which a block copies, as a part of those.
         params: each block adds to their gradients.
     """
-    if not _known(stored) or copied > 0.5 or _bytes(params) > 2 * BLOCK_BYTES:
-        return 0
-    return BLOCK_BYTES // stored
+    few = _known(stored) and _bytes(params) <= 2 * BLOCK_BYTES
+    return BLOCK_BYTES // stored if few else 0
 
 
 def _known(size: Any) -> bool:
@@ -305,15 +308,18 @@ def _to_rows(tree: Any, n: int) -> Any:
     return jax.tree.map(lambda a: a.reshape(math.prod(a.shape[:n]), *a.shape[n:]), tree)
 
 
-def _shift(carry: Any, after: Any, reverse: bool) -> Any:
-    """The carry before each step, from the one that came in and those after each."""
+def _shift(carry: Any, after: Any, reverse: bool) -> tuple[Any, Any]:
+    """The carry before each step, from the one that came in and those after each.
+
+    And the last of those, which is the one that came in if there is no step.
+    """
 
     def one(c, cs):
-        if reverse:
-            return jnp.concatenate([cs, c[None]])[1:]
-        return jnp.concatenate([c[None], cs])[:-1]
+        return jnp.concatenate([cs, c[None]] if reverse else [c[None], cs])
 
-    return jax.tree.map(one, carry, after)
+    every = jax.tree.map(one, carry, after)
+    before = jax.tree.map(lambda a: a[1:] if reverse else a[:-1], every)
+    return before, jax.tree.map(lambda a: a[0 if reverse else -1], every)
 
 
 def _turned(w: Any) -> Any:

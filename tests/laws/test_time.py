@@ -215,6 +215,7 @@ def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
     """The input projected, and the backward pass run, two steps at a time."""
     monkeypatch.setattr(deferred, "FEW_ROWS", 100)
     monkeypatch.setattr(deferred, "AHEAD_ROWS", 2 * B)
+    monkeypatch.setattr(deferred, "BLOCKS", 4)
     rng, steps = np.random.RandomState(7), 8
     xs = jnp.asarray(rng.randn(steps, *example(name)[2].shape[1:]))
     options = dict(lengths=jnp.array([steps, 3, 0]), mask=rng.rand(steps, B) < 0.7)

@@ -4,6 +4,7 @@ Every case is computed by both engines; the plain scan is JAX's own differentiat
 """
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -205,7 +206,7 @@ def test_the_gradient_of_params_alone_costs_less():
 @pytest.mark.parametrize("remat", [None, 16])
 def test_the_program_does_not_grow_with_time(remat, monkeypatch):
     """Ten times as many steps are no more to compile, in blocks as well."""
-    monkeypatch.setattr(deferred, "BLOCK_BYTES", 2**14)
+    monkeypatch.setattr(deferred, "BLOCK_BYTES", 2**12)
     params, carry, _ = example("lstm")
 
     def gradient(steps):
@@ -219,7 +220,8 @@ def test_the_program_does_not_grow_with_time(remat, monkeypatch):
     def lines(steps):
         return len(jax.jit(gradient(steps)).lower(params).as_text().splitlines())
 
-    assert "length=160" not in str(jax.make_jaxpr(gradient(160))(params))  # blocks
+    scans = set(re.findall(r"length=(\d+)", str(jax.make_jaxpr(gradient(160))(params))))
+    assert scans - {"160"}  # blocks
     assert lines(160) == lines(1600)
 
 
