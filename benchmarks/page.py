@@ -4,7 +4,7 @@
 
 Besides what `make bench` writes, it shows these where they are:
 
-    matrix_malloc.json      a part of the matrix with the variables of docs/speed.md set
+    matrix_memory.json      a part of the matrix with the variables of docs/speed.md set
     matrix_bfloat16.json    with --dtype bfloat16
     matrix_gpu.json         on a machine with a GPU
 
@@ -35,7 +35,7 @@ SECTIONS = (
     Section("The matrix", "matrix", report.matrix),
     Section(
         "Large sizes, memory kept by the process",
-        "matrix_malloc",
+        "matrix_memory",
         report.matrix,
         "See [speed.md](speed.md#memory-that-stays).",
     ),
