@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 # The torch to test against; any recent build will do.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo examples test slow lint types bench clean
+.PHONY: demo examples test slow nightly mutants lint types bench clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/agreement.py --school both
@@ -18,11 +18,17 @@ examples: $(VENV)/.examples
 	$(BIN)/python examples/char_lm.py
 
 test: $(VENV)/.dev
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not nightly"
 
 slow: $(VENV)/.dev $(VENV)/.peers
 	JAXRNN_PEERS=1 $(PYTEST) -m slow
 	XLA_FLAGS= $(PYTEST) -m "not slow" tests/laws/test_time.py tests/laws/test_gates.py
+
+nightly: $(VENV)/.dev
+	$(PYTEST) -m nightly
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

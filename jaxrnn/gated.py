@@ -94,6 +94,8 @@ def gated(
     def checked(params, x):
         if hasattr(x, "ndim") and x.ndim and jnp.issubdtype(x.dtype, jnp.floating):
             n = x.shape[-1]
+            if isinstance(n, int) and n == 0:
+                raise ValueError("x: expected [*batch, F] with F from 1, got F = 0.")
             remedy = (
                 f"Is this another cell's, or made for another feature size than {n}?"
             )

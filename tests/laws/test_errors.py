@@ -32,6 +32,12 @@ ERRORS = {
         lambda: lstm.step(params, carry, xs[0, :, :3]),
         r"params\.wx",
     ),
+    "no feature": (lambda: run(x=xs[..., :0]), "x: expected .* F from 1, got F = 0"),
+    "text": (lambda: run(x="text"), "xs: expected an array, got 'text'"),
+    "a text in the carry": (
+        lambda: run(c=carry._replace(h="text")),
+        r"carry\.h: expected an array, got 'text'",
+    ),
     "params of another cell": (
         lambda: run(p=gru_params),
         "params: expected.*LSTMParams",

@@ -1,0 +1,1 @@
+"""Real faults of recurrent code, each with the test that would have found it."""

@@ -1,0 +1,220 @@
+"""Gates, biases and their order: what shapes alone cannot show."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import convert
+from tests.laws.cases import CELLS, B, assert_close, example
+from tests.museum.exhibits import exhibit
+
+LSTM, GRU = "jaxrnn/cells/lstm.py", "jaxrnn/cells/gru.py"
+OPTIONS = "jaxrnn/cells/options.py"
+sigmoid = lambda a: 1 / (1 + np.exp(-a))
+
+
+@exhibit(
+    34,
+    "patrick-kidger/equinox#215",
+    plant=(LSTM, "x @ params.wx + params.b", "x @ params.wx"),
+)
+def test_a_bias_that_is_ignored():
+    """The option to have a bias was inverted; tests had looked at shapes alone."""
+    for name in ("simple_rnn", "lstm", "gru"):
+        params, carry, xs = example(name)
+        _, before = CELLS[name].step(params, carry, xs[0])
+        for field in ("b", "bn")[: 1 + (name == "gru")]:
+            moved = params._replace(**{field: getattr(params, field) + 0.1})
+            _, after = CELLS[name].step(moved, carry, xs[0])
+            assert (before != after).all(), (name, field)
+
+
+@exhibit(
+    35,
+    "google/flax@1a3d87a",
+    plant=(
+        OPTIONS,
+        "b = bias_init(key, hidden, wide)",
+        "b = 0 * bias_init(key, hidden, wide)",
+    ),
+)
+def test_a_bias_initializer_without_effect():
+    """The bias belonged to another matmul than the one whose initializer was set."""
+    drawn = lambda key, hidden, dtype: jnp.arange(4.0 * hidden, dtype=dtype)
+    cell = jaxrnn.lstm(5, bias_init=drawn)
+    params = cell.init(jax.random.key(0), features=3)
+    np.testing.assert_array_equal(params.b, np.arange(20))
+
+
+@exhibit(
+    36,
+    "keras-team/keras@4a075da",
+    plant=(LSTM, "dtype, f=open_by", "dtype, g=open_by"),
+)
+def test_the_forget_bias_on_another_gate():
+    """The ones of the unit forget bias stood somewhere else."""
+    params = jaxrnn.lstm(5).init(jax.random.key(0), features=3)
+    i, f, g, o = jnp.split(params.b, 4)
+    assert (f == 1).all()
+    assert not jnp.stack([i, g, o]).any()
+    # and the second quarter is what forgets: with it far below 0, nothing is kept
+    shut = params._replace(b=params.b.at[5:10].set(-1e3))
+    cell, (x, c) = jaxrnn.lstm(5), (jnp.ones(3), jnp.arange(1.0, 6))
+    carry = jaxrnn.LSTMCarry(h=jnp.zeros(5), c=c)
+    kept, _ = cell.step(shut, carry, x)
+    anew, _ = cell.step(shut, carry._replace(c=0 * c), x)
+    assert_close(kept, anew)
+
+
+@exhibit(
+    37,
+    "pytorch/pytorch#750",
+    "pytorch/pytorch#20102",
+    plant=(
+        "jaxrnn/convert/torch.py",
+        "return assemble(name, wx, wh, b + recurrent)",
+        "return assemble(name, wx, wh, b)",
+    ),
+)
+def test_one_of_two_biases():
+    """There are two biases that add up: to read one, or to set both, is wrong."""
+    r = np.random.default_rng(0)
+    sizes = dict(weight_ih_l0=(20, 3), weight_hh_l0=(20, 5))
+    sizes |= dict(bias_ih_l0=(20,), bias_hh_l0=(20,))
+    state = {name: r.normal(size=size) for name, size in sizes.items()}
+    _, params = convert.from_torch(state)
+    np.testing.assert_allclose(params.b, state["bias_ih_l0"] + state["bias_hh_l0"])
+
+
+def lstm_by_hand(params, h, c, x):
+    """From the equations, in NumPy."""
+    i, f, g, o = np.split(x @ params.wx + h @ params.wh + params.b, 4, -1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+@exhibit(
+    38,
+    "apple/coremltools#309",
+    plant=(LSTM, "sigmoid(f), jnp.tanh(g)", "sigmoid(f + (carry.c != 0)), jnp.tanh(g)"),
+)
+def test_a_forget_bias_that_is_right_at_the_first_step_only():
+    """The first step agreed, for the memory it scales was zero; the third did not."""
+    params, _, xs = example("lstm")
+    weights = jax.tree.map(np.asarray, params)
+    carry, _ = jaxrnn.unroll(CELLS["lstm"], params, None, xs)
+    h = c = np.zeros((B, weights.wh.shape[0]))
+    for x in np.asarray(xs):
+        h, c = lstm_by_hand(weights, h, c, x)
+    assert_close(carry, jaxrnn.LSTMCarry(h, c))
+
+
+@exhibit(
+    39,
+    "keras-team/keras#8860",
+    "keras-team/keras#9112",
+    "keras-team/keras#8307",
+    plant=(
+        "jaxrnn/convert/keras.py",
+        "if biases and biases[0].ndim == 1:",
+        "if False:",
+    ),
+)
+def test_the_other_gru():
+    """Two GRUs, one resetting before its matmul and one after, have the same kernels."""
+    r = np.random.default_rng(0)
+    before = [r.normal(size=size) for size in ((3, 15), (5, 15), (15,))]
+    with pytest.raises(ValueError, match="reset_after=False"):
+        convert.from_keras(before)
+    params, h, xs = example("gru")
+    p = jax.tree.map(np.asarray, params)
+    (r, z, n), (hr, hz, hn) = (
+        np.split(a, 3, -1) for a in (xs[0] @ p.wx + p.b, h @ p.wh)
+    )
+    r, z = sigmoid(r + hr), sigmoid(z + hz)
+    want = (1 - z) * np.tanh(n + r * (hn + p.bn)) + z * h
+    assert_close(CELLS["gru"].step(params, h, xs[0])[0], want)
+
+
+@exhibit(
+    40,
+    "keras-team/keras#8720",
+    plant=(GRU, "r, z, n, hn = pre", "z, r, n, hn = pre"),
+)
+def test_gates_in_another_order():
+    """The order of the gates showed only where biases were not zero, nor all alike."""
+    params, h, x = example("gru")[0], jnp.full(5, 0.5), jnp.zeros(4)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    keep = zero._replace(b=jnp.repeat(jnp.array([0.0, 1e3, 0.0]), 5))
+    assert_close(CELLS["gru"].step(keep, h, x)[0], h)
+    shut = zero._replace(b=jnp.repeat(jnp.array([-1e3, -1e3, 0.0]), 5), bn=h + 1)
+    assert not CELLS["gru"].step(shut, h, x)[0].any()
+
+
+@exhibit(
+    41,
+    "microsoft/onnxruntime#3893",
+    plant=(GRU, "n + params.bn", "n + jnp.where(params.bn == 0, z[0][:1], params.bn)"),
+)
+def test_a_gru_without_biases_in_a_batch_of_three():
+    """Without biases, and from the third row on, it read memory that was not its own."""
+    params, carry, xs = example("gru")
+    bare = params._replace(b=0 * params.b, bn=0 * params.bn)
+    _, hs = jaxrnn.unroll(CELLS["gru"], bare, None, xs)
+    for b in range(B):
+        _, alone = jaxrnn.unroll(CELLS["gru"], bare, None, xs[:, b])
+        assert_close(hs[:, b], alone)
+    weights = jax.tree.map(np.asarray, bare)
+    r, z, n = np.split(xs[0] @ weights.wx, 3, -1)
+    assert_close(hs[0], (1 - sigmoid(z)) * np.tanh(n))
+
+
+@exhibit(
+    42,
+    "keras-team/keras#20173",
+    "tensorflow/tensorflow#83119",
+    plant=(
+        OPTIONS,
+        "jnp.zeros((*x.shape[:-1], hidden))",
+        "jnp.zeros((*(x.shape[:-1] or (1,)), hidden))",
+    ),
+)
+def test_a_state_without_its_batch_axis():
+    """On one kind of device the returned state had lost the axis of the batch."""
+    params, _, xs = example("gru")
+    for rows in ((), (slice(0, 1),), (slice(None),)):
+        x = xs[(slice(None), *(rows or (0,)))]
+        last, hs = jaxrnn.unroll(CELLS["gru"], params, None, x)
+        assert last.shape == hs.shape[1:] == (*x.shape[1:-1], 5)
+
+
+@exhibit(
+    43,
+    "tensorflow/tensorflow#43960",
+    plant=(GRU, 'bn=draw_bias("n", None', 'bn=draw_bias("rzn", None'),
+)
+def test_a_number_of_weights_that_surprises():
+    """150 or 165, as the GRU has one bias a gate or two; here it is 155, and said so."""
+    like = jax.eval_shape(lambda: jaxrnn.gru(5).init(jax.random.key(0), 4))
+    sizes = {k: a.shape for k, a in like._asdict().items()}
+    assert sizes == {"wx": (4, 15), "wh": (5, 15), "b": (15,), "bn": (5,)}
+
+
+@exhibit(
+    54,
+    "keras-team/keras#18861",
+    plant=(
+        "jaxrnn/compose.py",
+        "return BidirectionalCarry(cf, cb),",
+        "return BidirectionalCarry(cb, cf),",
+    ),
+)
+def test_states_of_both_directions_on_one_backend_only():
+    """With states returned, the bidirectional layer failed with one backend of three."""
+    cell = jaxrnn.bidirectional(jaxrnn.gru(5))
+    params, xs = cell.init(jax.random.key(0), features=4), example("gru")[2]
+    for engine in ("auto", "scan"):
+        last, hs = jaxrnn.unroll(cell, params, None, xs, engine=engine)
+        assert_close(last, jaxrnn.BidirectionalCarry(hs[-1, :, :5], hs[0, :, 5:]))

@@ -1,0 +1,177 @@
+"""Plants every fault in a copy of the library and runs the tests that must find it.
+
+    python -m tests.mutants                    all, two at a time: `make mutants`
+    python -m tests.mutants --sample 10        a fixed sample
+    python -m tests.mutants --names lstm       those whose module or name has this in it
+
+A fault meets the tests that its module names, until the first that fails; what survives
+them, the whole quick suite. Survivors are printed, and the exit status is 1.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from tests.mutants.faults import MODULES, MUSEUM, Fault, Module
+
+ROOT = pathlib.Path(__file__).parents[2]
+COPIED = (
+    "jaxrnn",
+    "tests",
+    "benchmarks",
+    "examples",
+    "docs",
+    "README.md",
+    "pyproject.toml",
+)
+PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+NEVER = "never"
+
+
+class Outcome(NamedTuple):
+    """Fields:
+    module, fault: what was planted.
+    found: the first test that failed, or `NEVER`.
+    seconds: until it did.
+    """
+
+    module: Module
+    fault: Fault
+    found: str
+    seconds: float
+
+
+def planted(source: str, fault: Fault) -> str:
+    """The source with the fault. Raises ValueError unless there is one place for it."""
+    if source.count(fault.old) != 1 or fault.old == fault.new:
+        raise ValueError(
+            f"{fault.name}: expected one place for it, got {source.count(fault.old)}. "
+            "Bring the list up to date."
+        )
+    return source.replace(fault.old, fault.new)
+
+
+def first_failure(folder: pathlib.Path, tests: tuple, limit: float) -> str | None:
+    """The first test that fails there, None if all pass; too slow is a failure too."""
+    # Its own modules before the installed ones, which are those of `ROOT`.
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    with subprocess.Popen(
+        (*PYTEST, *tests),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            return f"more than {limit:.0f} s"
+    if process.returncode == 0:
+        return None
+    if process.returncode == 5:
+        raise ValueError(f"{tests}: no test ran. Bring the list up to date.")
+    failed = [
+        line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))
+    ]
+    return failed[0].split(" - ")[0] if failed else output.splitlines()[-1]
+
+
+def meet(module: Module, fault: Fault, limit: float, suite: bool) -> Outcome:
+    """Plants one fault in a copy and runs the module's tests, then the quick suite."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for part in COPIED:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+        path = folder / module.path
+        path.write_text(planted(path.read_text(), fault))
+        found = first_failure(folder, module.tests, limit)
+        if found is None and suite:
+            found = first_failure(
+                folder, ("-m", "not slow and not nightly", "-n", "2"), 900
+            )
+    return Outcome(module, fault, found or NEVER, time.perf_counter() - start)
+
+
+def check_sane(pairs: list) -> None:
+    """Raises ValueError if what the faults meet fails where nothing is planted."""
+    chosen = dict.fromkeys(
+        ("tests/museum",) if module in MUSEUM else module.tests for module, _ in pairs
+    )
+    for tests in chosen:
+        if failed := first_failure(ROOT, (*tests, "-n", "2"), 600):
+            raise ValueError(f"{tests}: expected these to pass, but {failed}.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--sample", type=int, help="so many, always the same")
+    parser.add_argument(
+        "--names", default="", help="a part of a module's or fault's name"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=60, help="seconds a fault, at first"
+    )
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--no-suite", action="store_true", help="the module's tests alone"
+    )
+    options = parser.parse_args()
+
+    pairs = [
+        (module, fault)
+        for module in MODULES
+        for fault in module.faults
+        if options.names in f"{module.path} {fault.name}"
+    ]
+    for module, fault in pairs:
+        planted((ROOT / module.path).read_text(), fault)
+    if options.sample:
+        pairs = random.Random(0).sample(pairs, options.sample)
+    if not pairs:
+        raise ValueError(f"--names: no fault has {options.names!r} in its name.")
+    check_sane(pairs)
+    console = Console()
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
+        waiting = [
+            pool.submit(meet, *pair, options.limit, not options.no_suite)
+            for pair in pairs
+        ]
+        done = concurrent.futures.as_completed(waiting)
+        outcomes = [one.result() for one in track(done, "faults", len(pairs))]
+    for path in sorted({module.path for module, _ in pairs}):
+        ours = [o for o in outcomes if o.module.path == path]
+        found = sum(o.found != NEVER for o in ours)
+        slowest = max(o.seconds for o in ours)
+        console.print(f"{path}: {found} of {len(ours)}, at most {slowest:.0f} s")
+    alive = [o for o in outcomes if o.found == NEVER]
+    for o in alive:
+        console.print(f"[red]survives[/red] {o.module.path}: {o.fault.name}")
+    console.print(f"{len(outcomes) - len(alive)} of {len(outcomes)} found")
+    return 1 if alive else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
