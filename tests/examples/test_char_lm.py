@@ -46,6 +46,7 @@ def test_reads_folders_apart(program, tmp_path):
         program.read(tmp_path, "*.rs")
 
 
+@pytest.mark.slow
 def test_trains_resumes_and_writes(program, settings, capfdbinary):
     fitted = program.main(settings)
     said = capfdbinary.readouterr().out.decode(errors="replace")

@@ -29,7 +29,7 @@ from tests.laws.cases import (
 )
 
 NAMES = ("lstm", "gru", "own_gated", "stack", "bidirectional", "precision")
-names = each(NAMES, quick=("own_gated", "stack"))
+names = each(NAMES, quick=("own_gated",))
 LENGTHS = np.array([T, 2, 0])
 RESETS = np.random.RandomState(4).rand(T, B) < 0.3
 

@@ -278,6 +278,7 @@ def test_data_that_cannot_resume(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_other_data_than_the_folders(tmp_path):
     run(draw, 2, tmp_path / "drawn")
     with pytest.raises(ValueError, match="drew its data on the device"):
