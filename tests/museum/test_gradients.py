@@ -99,7 +99,11 @@ def test_gradients_go_through_several_invalid_steps():
 @exhibit(
     23,
     "ragulpr/wtte-rnn#50",
-    plant=("jaxrnn/train/mean.py", "jnp.where(where, values, 0)", "values * where"),
+    plant=(
+        "jaxrnn/train/mean.py",
+        "jnp.where(where, values, 0)",
+        "values * where.astype(values.dtype)",
+    ),
 )
 def test_a_mask_that_is_multiplied():
     """0 * NaN is NaN: a mask must choose before anything is multiplied."""
