@@ -219,8 +219,10 @@ def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
     monkeypatch.setattr(deferred, "BLOCKS", 4)
     rng, steps = np.random.RandomState(7), 8
     xs = jnp.asarray(rng.randn(steps, *example(name)[2].shape[1:]))
-    options = dict(lengths=jnp.array([steps, 3, 0]), mask=rng.rand(steps, B) < 0.7)
-    options |= dict(resets=rng.rand(steps, B) < 0.3, reverse=reverse)
+    plain = np.arange(B) == 0  # a row that enters each block with a carry
+    mask, resets = rng.rand(steps, B) < 0.7, rng.rand(steps, B) < 0.3
+    options = dict(lengths=jnp.array([steps, 7, 3]), mask=mask | plain)
+    options |= dict(resets=resets & ~plain, reverse=reverse)
     args = (*example(name)[:2], xs)
 
     def run(size, engine="gated"):

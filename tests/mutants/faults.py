@@ -161,7 +161,7 @@ UNROLL = module(
     ("resets go to the carry that came in", "fresh = None if resets is None else cell.initial_carry(params, x)", "fresh = None if resets is None else carry"),
     ("a mask is no mask", 'valid = _steps("mask", mask, length, batch)', 'valid = None if mask is None else ~_steps("mask", mask, length, batch)'),
     ("the given carry is not looked at", 'check_like("carry", carry, start, remedy)\n', "pass\n"),
-    ("the given carry is forgotten", "carry = jax.tree.map(jnp.asarray, carry)\n    valid", "carry = cell.initial_carry(params, x)\n    valid"),
+    ("the given carry is forgotten", '        check_like("carry", carry, start, remedy)\n', "        carry = cell.initial_carry(params, x)\n"),
     ("reverse of any kind", "if not isinstance(reverse, bool | np.bool_):", "if False:"),
     ("remat=0 is accepted", "remat >= 1", "remat >= 0"),
     ("remat=True is a number", "and not isinstance(remat, bool)\n", "\n"),
