@@ -336,4 +336,5 @@ def _same(w: Any) -> Any:
 
 
 def _is_matrix(w: Any) -> bool:
-    return w.ndim == 2 and jnp.issubdtype(w.dtype, jnp.inexact)
+    # A constant may be a number of Python's, which has no dtype.
+    return jnp.ndim(w) == 2 and jnp.issubdtype(w.dtype, jnp.inexact)

@@ -46,7 +46,7 @@ def own_gated(hidden: int, rate: Any = 0.3, picks: Any = 1) -> jaxrnn.Cell:
     def recur(params, carry, z):
         a, b = jnp.split(carry.s @ params.wh, 2, -1)
         gain = jnp.array([1.0, 0.5, 0.25], params.wh.dtype)[picks]
-        return z[0] + a, z[1] + gain * b
+        return z[0] + a, z[1] + (gain + rate) * b
 
     def update(carry, gates):
         keep, new = gates

@@ -40,7 +40,7 @@ def own_gated(p, carry, x):
     s, ticks = carry
     n = s.shape[-1]
     a = x @ p.wx[:, :n] + s @ p.wh[:, :n]
-    b = x @ p.wx[:, n:] + 0.5 * (s @ p.wh[:, n:])
+    b = x @ p.wx[:, n:] + (0.5 + 0.3) * (s @ p.wh[:, n:])
     s = 0.7 * sigmoid(a + p.peep * s) * s + 0.3 * np.tanh(b)
     return s, ticks + 1
 
