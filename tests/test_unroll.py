@@ -107,6 +107,15 @@ def test_lengths_of_another_shape_are_refused_for_vectors_only():
         jaxrnn.unroll(gru, params, None, jnp.ones((T, 3, 4, 2)), lengths=np.full(3, T))
 
 
+def test_lengths_and_a_mask_of_two_batch_shapes():
+    """Images may have one batch axis or two: both arguments must mean the same."""
+    cell, features, xs = OTHERS["images"]
+    params = cell.init(jax.random.key(0), features)
+    mask = np.ones((T, B, 4), bool)
+    with pytest.raises(ValueError, match=r"lengths: expected the batch shape \[3, 4\]"):
+        jaxrnn.unroll(cell, params, None, xs, lengths=np.full(B, T), mask=mask)
+
+
 def test_a_cell_with_an_unroll_of_its_own_is_told_everything():
     told = []
 
@@ -155,18 +164,3 @@ def test_remat_stores_less():
         return analysis.temp_size_in_bytes
 
     assert temporaries(16) < 0.4 * temporaries(None)
-
-
-def test_cells_show_what_they_are():
-    bias = jnp.ones(3)
-    cell = jaxrnn.bidirectional(
-        jaxrnn.stack(jaxrnn.lstm(3, forget_bias=bias)), merge="sum"
-    )
-    stack = "stack(lstm(hidden=3, forget_bias))"
-    assert repr(cell) == f"bidirectional({stack}, {stack}, merge=sum)"
-    assert jaxrnn.gru(3, dtype=jnp.bfloat16).spec == (
-        "gru",
-        ("hidden", 3),
-        ("dtype", "bfloat16"),
-    )
-    assert len({cell, jaxrnn.gru(3)}) == 2  # hashable: may be a static argument

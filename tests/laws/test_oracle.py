@@ -82,3 +82,34 @@ def test_compositions_are_what_they_say():
     deep = jaxrnn.residual(jaxrnn.stack(one, two))
     carry, h = deep.step((p1, p2), (jnp.asarray(h1), jnp.asarray(h2)), x)
     assert_close((carry, h), ((jnp.asarray(a), jnp.asarray(b)), jnp.asarray(b + x)))
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "mean", "product"])
+def test_merges(merge):
+    params, carry, xs = example("bidirectional")
+    both = jaxrnn.bidirectional(*CELLS["bidirectional"].parts, merge=merge)
+    _, got = jaxrnn.unroll(both, params, carry, xs)
+    f, b = (
+        np.asarray(jaxrnn.unroll(cell, p, c, xs, reverse=backwards)[1])
+        for cell, p, c, backwards in zip(
+            both.parts, params, carry, (False, True), strict=True
+        )
+    )
+    how = {
+        "concat": lambda: np.concatenate([f, b], -1),
+        "sum": lambda: f + b,
+        "mean": lambda: 0.5 * f + 0.5 * b,
+        "product": lambda: f * b,
+    }
+    assert_close(np.asarray(got), how[merge]())
+
+
+def test_a_learned_carry_is_where_it_starts():
+    params, _, xs = example("learned_carry")
+    cell = CELLS["learned_carry"]
+    start = cell.initial_carry(params, xs[0])
+    for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(params.carry), strict=True):
+        np.testing.assert_array_equal(a, np.broadcast_to(b, a.shape))
+    wrong = params._replace(carry=jax.tree.map(lambda a: a[:1], params.carry))
+    with pytest.raises(ValueError, match=r"params\.carry: expected"):
+        cell.initial_carry(wrong, xs[0])

@@ -75,6 +75,32 @@ def test_forget_and_update_biases_are_initial_values():
     assert not np.any([r, n, params.bn])
 
 
+def test_biases_are_zero_unless_asked_for():
+    params = jaxrnn.gru(8).init(jax.random.key(0), F)
+    assert not np.any([*params.b, *params.bn])
+    assert not np.any(jaxrnn.simple_rnn(8).init(jax.random.key(0), F).b)
+
+
+@makes
+def test_kernels_are_drawn_apart(make):
+    """Of one shape and by one initializer they are still two draws."""
+    init = initializers.glorot_uniform
+    cell = make(4, kernel_init=init, recurrent_init=init)
+    params = cell.init(jax.random.key(0), 4)
+    assert float(jnp.abs(params.wx - params.wh).min(-1).max()) > 0.01
+
+
+@makes
+def test_drawn_biases_come_in_the_dtype_asked_for(make):
+    """`bias_init` may draw in any: float64 here, of which float32 is wanted."""
+    ramp = lambda key, hidden, dtype: jnp.linspace(-1, 1, GATES[make] * hidden)
+    params = make(3, bias_init=ramp, dtype=jnp.float32).init(jax.random.key(0), F)
+    assert params.b.dtype == jnp.float32
+    np.testing.assert_array_equal(
+        params.b, np.linspace(-1, 1, GATES[make] * 3).astype(np.float32)
+    )
+
+
 def test_the_forget_bias_is_not_added_at_run_time():
     one, two = jaxrnn.lstm(H, forget_bias=1.0), jaxrnn.lstm(H, forget_bias=5.0)
     params, carry, xs = example("lstm")

@@ -1,0 +1,88 @@
+"""What the engine is made of: blocks of steps, what is stored, what a function reads."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn.engine import scan
+from jaxrnn.engine.hoist import hoist
+from tests.laws.cases import CELLS, F, assert_close, example, weighed
+
+
+@pytest.mark.parametrize(
+    ("steps", "size", "least", "found"),
+    [
+        (12, 4, 1, 4),
+        (12, 5, 1, 6),  # the nearest divisor, by ratio
+        (14, 4, 1, 7),  # neither 3 nor 5 divides
+        (13, 4, 1, 13),  # no divisor is near
+        (12, 4, 3, 4),
+        (12, 4, 4, 12),  # three blocks are fewer than four
+        (12, 0, 1, 12),
+        (12, 20, 1, 12),
+    ],
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_blocks_leave_no_rest(steps, size, least, found, reverse):
+    seen = []
+
+    def run(carry, xs):
+        seen.append(len(xs))
+        return jax.lax.scan(lambda c, x: (0.5 * c + x, c), carry, xs, reverse=reverse)
+
+    xs = jnp.asarray(np.random.RandomState(0).randn(steps))
+    got = scan.in_blocks(run, jnp.float64(0.3), xs, size, reverse, least)
+    assert set(seen) == {found}
+    assert_close(got, run(jnp.float64(0.3), xs))
+
+
+@pytest.mark.parametrize("name", ["lstm", "bare"])
+def test_auto_stores_less_where_all_would_be_too_much(name, monkeypatch):
+    params, carry, _ = example(name)
+    xs = jnp.asarray(np.random.RandomState(0).randn(36, 3, F))
+
+    def lengths():
+        def loss(params):
+            return weighed(jaxrnn.unroll(CELLS[name], params, carry, xs, remat="auto"))
+
+        program = str(jax.make_jaxpr(jax.grad(loss))(params))
+        return {int(n) for n in re.findall(r"length=(\d+)", program)}
+
+    assert lengths() == {36}
+    monkeypatch.setattr(scan, "AUTO_REMAT_BYTES", 2**10)
+    assert lengths() == {6}
+
+
+def test_what_a_function_reads():
+    """Used or only handed on: read. Neither: no tangent is made of it."""
+
+    def f(tree, x):
+        return x * tree["used"], tree["handed on"]
+
+    tree = {name: jnp.float64(n) for n, name in enumerate(("used", "handed on", "not"))}
+    pure = hoist(f, tree, jnp.arange(3.0))
+    assert pure.reads == ((), {"used": True, "handed on": True, "not": False}, True)
+
+
+def test_an_input_that_is_only_handed_on_has_a_gradient():
+    cell = jaxrnn.gated(
+        init=lambda key, features: jax.random.normal(key, (features, features)),
+        initial_carry=lambda p, x: jnp.zeros(x.shape),
+        project=lambda p, x: (x,),
+        recur=lambda p, h, z: (z[0] + h @ p,),
+        gates=lambda p, h, a: (jnp.tanh(a[0]),),
+        update=lambda h, g: g[0],
+        output=lambda h: h,
+    )
+    params = cell.init(jax.random.key(0), F)
+    xs = jnp.asarray(np.random.RandomState(0).randn(5, 3, F))
+
+    def gradients(engine):
+        f = lambda p, x: weighed(jaxrnn.unroll(cell, p, None, x, engine=engine))
+        return jax.grad(f, (0, 1))(params, xs)
+
+    assert_close(gradients("gated"), gradients("scan"))
