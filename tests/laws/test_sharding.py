@@ -13,7 +13,7 @@ import jaxrnn
 from tests.laws.cases import CELLS, F, T, assert_close, each, example, randomise
 
 NAMES = ("lstm", "own_gated", "stack", "bidirectional", "precision")
-names, some = each(NAMES), each(NAMES, quick=("own_gated",))
+some = each(NAMES, quick=("own_gated",))
 engines = pytest.mark.parametrize(
     "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
 )
@@ -45,7 +45,7 @@ def one_device(name):
     return jax.device_get(jax.jit(g)(params, xs, RESETS, LENGTHS))
 
 
-@names
+@some
 @engines
 def test_shard_map_over_the_batch(name, engine):
     """Params replicated, rows split; the initial carry must vary over the mesh axis."""

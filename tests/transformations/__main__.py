@@ -1,0 +1,33 @@
+"""Writes docs/transformations.md from the table: python -m tests.transformations"""
+
+import pathlib
+
+from tests import conftest
+from tests.laws.cases import CELLS
+from tests.transformations.table import TRANSFORMATIONS
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "transformations.md"
+del conftest  # imported for what it sets before the first use of JAX
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "transformations.md"
+ABOUT = """# Cells and transformations
+
+What a program may put around `jaxrnn.unroll`, with lengths and resets in every case. Each
+mark is a test: values and gradients are those of the same transformation of a Python loop
+of `step`, in float64 to 1e-11 (`pytest tests/transformations -m ""`; part of `make test`
+and `make slow`). `own_gated` is a user's own cell made by `gated`, with closed-over numbers
+and an integer in its carry; `bare` is a user's own `Cell` without an engine.
+`python -m tests.transformations` wrote this.
+
+"""
+
+
+def page() -> str:
+    head = "| | " + " | ".join(name.replace("_", " ") for name in CELLS) + " |\n"
+    head += "|---" * (1 + len(CELLS)) + "|\n"
+    rows = [f"| {name} |" + " ✓ |" * len(CELLS) for name in TRANSFORMATIONS]
+    return ABOUT + head + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
