@@ -1,19 +1,13 @@
 """Law 11, dtype: the carry's dtype is a fixed point, nothing is promoted unasked."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import jaxrnn
 from tests.laws.cases import CELLS, B, F, T, assert_close, example, weighed
 
 FLOATS = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64)
-# Error of outputs against float64 with the same (rounded) weights and inputs, T=5: a
-# few roundings a step, 2^-8, 2^-11, 2^-24 each.
-BUDGET = {"bfloat16": 0.03, "float16": 4e-3, "float32": 5e-7, "float64": 1e-14}
 names = pytest.mark.parametrize(
     "name", ["simple_rnn", "lstm", "gru", "own_gated", "stack"]
 )
@@ -22,11 +16,6 @@ names = pytest.mark.parametrize(
 def cast(tree, dtype):
     floats = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
     return jax.tree.map(lambda a: a.astype(dtype) if floats(a) else a, tree)
-
-
-@functools.cache
-def run(name, engine="auto"):
-    return jax.jit(functools.partial(jaxrnn.unroll, CELLS[name], engine=engine))
 
 
 @names
@@ -45,29 +34,6 @@ def test_the_carry_is_a_fixed_point(name, of_params, of_x):
     wide = jnp.promote_types(of_params, of_x)
     assert h.dtype == wide
     assert all(d in (wide, jnp.int32) for d in dtypes(start))
-
-
-@names
-@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.__name__)
-def test_error_against_float64_stays_in_budget(name, dtype):
-    params, carry, xs = (cast(t, dtype) for t in example(name))
-    got = run(name)(params, carry, xs)
-    want = run(name)(*(cast(t, jnp.float64) for t in (params, carry, xs)))
-    budget = BUDGET[dtype.__name__]
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert a.dtype == dtype or jnp.issubdtype(a.dtype, jnp.integer)
-        assert float(jnp.abs(a.astype(float) - b).max()) < budget
-
-
-@names
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32], ids=lambda d: d.__name__)
-def test_gradients_of_saturated_gates_are_finite(name, dtype):
-    """Pre-activations of a few thousand: σ and tanh are 0 or 1, their slope is 0."""
-    params, _, xs = (cast(t, dtype) for t in example(name))
-    f = lambda p, x: weighed(jaxrnn.unroll(CELLS[name], p, None, x)).astype(float)
-    value, grads = jax.jit(jax.value_and_grad(f, (0, 1)))(params, xs * 2000)
-    assert np.isfinite(value)
-    assert all(np.isfinite(np.asarray(g, float)).all() for g in jax.tree.leaves(grads))
 
 
 @names
