@@ -134,6 +134,22 @@ def retype(value: Any, like: Any) -> Any:
     return jax.tree.map(one, value, like)
 
 
+def arrays(name: str, tree: Any) -> Any:
+    """`tree` with a `jax.Array` in place of each leaf.
+
+    Raises a ValueError that names the first that is no array.
+    """
+
+    def one(path, leaf):
+        try:
+            return jnp.asarray(leaf)
+        except TypeError as error:
+            name_of = f"{name}{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{name_of}: expected an array, got {leaf!r}.") from error
+
+    return jax.tree.map_with_path(one, tree)
+
+
 def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -> None:
     """Raises a ValueError that names the first leaf of `value` unlike `expected`.
 

@@ -188,6 +188,7 @@ def bidirectional(
         )
 
     def initial_carry(params, x):
+        _check_kind(params, BidirectionalParams)
         return BidirectionalCarry(
             forward.initial_carry(params.forward, x),
             backward.initial_carry(params.backward, x),
@@ -282,6 +283,7 @@ def learned_carry(cell: Cell) -> Cell:
         return LearnedCarryParams(params, cell.initial_carry(params, x))
 
     def initial_carry(params, x):
+        _check_kind(params, LearnedCarryParams)
         zeros = cell.initial_carry(params.cell, x)
 
         def one(zero, learned):
@@ -295,6 +297,7 @@ def learned_carry(cell: Cell) -> Cell:
         return jax.tree.map(one, zeros, params.carry)
 
     def step(params, carry, x):
+        _check_kind(params, LearnedCarryParams)
         return cell.step(params.cell, carry, x)
 
     def unroll(params, carry, xs, control):
@@ -321,6 +324,14 @@ def _check_cells(name: str, *cells: Any) -> None:
     for cell in cells:
         if not isinstance(cell, Cell):
             raise ValueError(f"{name}: expected a jaxrnn.Cell, got {cell!r}.")
+
+
+def _check_kind(params: Any, kind: type) -> None:
+    if not isinstance(params, kind):
+        raise ValueError(
+            f"params: expected {kind.__name__}, got {type(params).__name__}. "
+            "Is this another cell's?"
+        )
 
 
 def _spec(kind: str, *cells: Cell) -> tuple:

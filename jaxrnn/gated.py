@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, check_like, retype
+from jaxrnn.cell import Cell, arrays, check_like, retype
 
 
 class Gated(NamedTuple):
@@ -119,6 +119,7 @@ def gated(
         return retype(zeros, like)
 
     def step(params, carry, x):
+        params, carry, x = map(arrays, ("params", "carry", "x"), (params, carry, x))
         remedy = "cell.initial_carry(params, x) gives one that fits."
         check_like("carry", carry, jax.eval_shape(start, params, x), remedy)
         return compose(params, carry, x)

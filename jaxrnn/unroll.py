@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import engine as engines
-from jaxrnn.cell import Cell, Control, check_like, one_step, select
+from jaxrnn.cell import Cell, Control, arrays, check_like, one_step, select
 
 ENGINES = ("auto", "gated", "scan")
 
@@ -67,7 +67,7 @@ def unroll(
     if not isinstance(cell, Cell):
         cell = _bare(cell, carry, resets)
     _check_options(reverse, remat, engine)
-    params, xs = _arrays("params", params), _arrays("xs", xs)
+    params, xs = arrays("params", params), arrays("xs", xs)
     length = _length(xs)
     x = one_step(xs)
     start = jax.eval_shape(cell.initial_carry, params, x)
@@ -79,7 +79,7 @@ def unroll(
         remedy = (
             "Time is axis 0 of xs and batch follows; None stands for the initial carry."
         )
-        carry = _arrays("carry", carry)
+        carry = arrays("carry", carry)
         check_like("carry", carry, start, remedy)
     valid = _steps("mask", mask, length, batch)
     resets = _steps("resets", resets, length, batch)
@@ -108,21 +108,8 @@ def _bare(step: Any, carry: Any, resets: Any) -> Cell:
         raise ValueError(
             "resets: a bare step has no initial carry. Make a jaxrnn.Cell of it."
         )
-    carry = _arrays("carry", carry)
+    carry = arrays("carry", carry)
     return Cell(init=step, initial_carry=lambda params, x: carry, step=step)
-
-
-def _arrays(name: str, tree: Any) -> Any:
-    """`tree` with a `jax.Array` in place of each leaf."""
-
-    def one(path, leaf):
-        try:
-            return jnp.asarray(leaf)
-        except TypeError as error:
-            name_of = f"{name}{jax.tree_util.keystr(path)}"
-            raise ValueError(f"{name_of}: expected an array, got {leaf!r}.") from error
-
-    return jax.tree.map_with_path(one, tree)
 
 
 def _check_options(reverse: Any, remat: Any, engine: Any) -> None:

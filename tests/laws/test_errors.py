@@ -88,6 +88,30 @@ ERRORS = {
         r"carry\.h: expected float64.*got float32",
     ),
     "carry of another cell": (lambda: run(c=h), "carry: expected.*LSTMCarry"),
+    "params that are no arrays, step": (
+        lambda: lstm.step(params._replace(b="text"), carry, xs[0]),
+        r"params\.b: expected an array, got 'text'",
+    ),
+    "a carry that is no array, step": (
+        lambda: lstm.step(params, "text", xs[0]),
+        "carry: expected an array, got 'text'",
+    ),
+    "inputs that are no array, step": (
+        lambda: lstm.step(params, carry, "text"),
+        "x: expected an array, got 'text'",
+    ),
+    "params of the cell inside": (
+        lambda: run(jaxrnn.learned_carry(lstm), params),
+        "params: expected LearnedCarryParams, got LSTMParams",
+    ),
+    "params of the cell inside, step": (
+        lambda: jaxrnn.learned_carry(lstm).step(params, carry, xs[0]),
+        "params: expected LearnedCarryParams, got LSTMParams",
+    ),
+    "params of one direction": (
+        lambda: run(jaxrnn.bidirectional(lstm), params),
+        "params: expected BidirectionalParams, got LSTMParams",
+    ),
     "a stack's carry, too short": (
         lambda: deep.step(deep_params, deep_carry[:1], xs[0]),
         "carry.*2 layers, got 1",
