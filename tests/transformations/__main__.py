@@ -14,9 +14,10 @@ ABOUT = """# Cells and transformations
 
 What a program may put around `jaxrnn.unroll`, with lengths and resets in every case. Each
 mark is a test: values and gradients are those of the same transformation of a Python loop
-of `step`, in float64 to 1e-11 (`pytest tests/transformations -m ""`; part of `make test`
-and `make slow`). `own_gated` is a user's own cell made by `gated`, with closed-over numbers
-and an integer in its carry; `bare` is a user's own `Cell` without an engine.
+of `step`, in float64 to 1e-11 (`pytest tests/transformations -m ""`; in parts in `make
+test`, `make slow` and `make nightly`). `own_gated` is a user's own cell made by `gated`,
+with closed-over numbers and an integer in its carry; `bare` is a user's own `Cell` without
+an engine.
 `python -m tests.transformations` wrote this.
 
 """

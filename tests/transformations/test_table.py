@@ -30,13 +30,18 @@ UNDER = (
     "checking_leaks",
     'numpy_dtype_promotion("strict")',
 )
+# `make nightly` has those that are made of others.
+NIGHTLY = ("simple_rnn_relu", "with_carries", "learned_carry", "deep_bidirectional")
+
+
+def marks(name, transformation):
+    quick = name == QUICK and transformation in UNDER
+    when = pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow
+    return [pytest.mark.xdist_group(name)] + ([] if quick else [when])
+
+
 GRID = [
-    pytest.param(
-        name,
-        transformation,
-        marks=[pytest.mark.xdist_group(name)]
-        + ([] if name == QUICK and transformation in UNDER else [pytest.mark.slow]),
-    )
+    pytest.param(name, transformation, marks=marks(name, transformation))
     for name in CELLS
     for transformation in TRANSFORMATIONS
 ]
