@@ -1,5 +1,5 @@
 """The field's sequence tasks, each a pure function of a key."""
 
-from jaxrnn.tasks import agreement
+from jaxrnn.tasks import adding, agreement
 
-__all__ = ["agreement"]
+__all__ = ["adding", "agreement"]
