@@ -47,10 +47,10 @@ def draw(key: jax.Array, batch: int, *, length: int) -> Batch:
     if length < 2:
         raise ValueError(f"length: expected 2 steps or more, got {length}.")
     of_numbers, early, late = jax.random.split(key, 3)
-    numbers = jax.random.uniform(of_numbers, (length, batch))
+    numbers = jax.random.uniform(of_numbers, (length, batch), jnp.float32)
     half = length // 2
-    one = jax.random.randint(early, (batch,), 0, half)
-    two = jax.random.randint(late, (batch,), half, length)
+    one = jax.random.randint(early, (batch,), 0, half, jnp.int32)
+    two = jax.random.randint(late, (batch,), half, length, jnp.int32)
     steps = jnp.arange(length)[:, None]
     marks = (steps == one) | (steps == two)
     answer = jnp.sum(numbers * marks, axis=0)
@@ -89,12 +89,12 @@ def draw_1997(key: jax.Array, batch: int, *, length: int) -> Batch:
         raise ValueError(f"length: expected 22 steps or more, got {length}.")
     of_numbers, of_lengths, early, late = jax.random.split(key, 4)
     most = length + length // 10
-    lengths = jax.random.randint(of_lengths, (batch,), length, most + 1)
+    lengths = jax.random.randint(of_lengths, (batch,), length, most + 1, jnp.int32)
     steps = jnp.arange(most)[:, None]
     inside = steps < lengths
-    numbers = jax.random.uniform(of_numbers, (most, batch), minval=-1.0)
-    one = jax.random.randint(early, (batch,), 0, 10)
-    two = jax.random.randint(late, (batch,), 0, length // 2 - 2)
+    numbers = jax.random.uniform(of_numbers, (most, batch), jnp.float32, -1.0)
+    one = jax.random.randint(early, (batch,), 0, 10, jnp.int32)
+    two = jax.random.randint(late, (batch,), 0, length // 2 - 2, jnp.int32)
     two = two + (two >= one)  # of those that are left
     marked = ((steps == one) | (steps == two)) & (steps > 0)
     answer = 0.5 + jnp.sum(numbers * marked, axis=0) / 4
@@ -124,4 +124,4 @@ def _asked(numbers, marks, answer, lengths) -> Batch:
     """Inputs of numbers and marks, with the answer at each row's last step."""
     inputs = jnp.stack([numbers, marks.astype(numbers.dtype)], axis=-1)
     mask = jnp.arange(len(numbers))[:, None] == lengths - 1
-    return Batch(inputs, (answer * mask)[..., None], mask, lengths.astype(jnp.int32))
+    return Batch(inputs, (answer * mask)[..., None], mask, lengths)
