@@ -34,7 +34,7 @@ from tests.laws.cases import (
     with_grads,
 )
 
-cells = each(quick=[name for name in CELLS if name != "deep_bidirectional"])
+most = each(quick=(*QUICK, "gru", "bare", "residual"))
 steps = each(STEPS)
 engines = pytest.mark.parametrize("engine", ENGINES)
 directions = pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def oracle(name, reverse):
     return jax.jit(with_grads(run))
 
 
-@cells
+@most
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
@@ -96,7 +96,7 @@ def test_the_plain_scan_equals_a_loop_of_step(name, reverse, lengths, mask, rese
     assert_close(got, oracle(name, reverse)(*example(name), *control))
 
 
-@cells
+@most
 @directions
 @few
 @given(lengths=lengths_, mask=bools, junk=st.sampled_from([np.nan, np.inf, -1e30]))

@@ -49,7 +49,7 @@ def explicit():
     return jax.make_mesh((4,), ("rows",), (AxisType.Explicit,))
 
 
-@pytest.mark.parametrize("carry", [False, True])
+@pytest.mark.parametrize("carry", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(
     ("accumulate", "mesh"),
     [(4, None), (1, train.data_mesh), (2, lambda: train.data_mesh(2)), (1, explicit)],
