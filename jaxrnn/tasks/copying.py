@@ -28,8 +28,7 @@ def draw(key: jax.Array, batch: int, *, blank: int) -> Batch:
     Args:
         key: a PRNG key.
         batch: B, how many sequences.
-        blank: T of the paper, 1 or more: so many steps lie between a symbol and its copy,
-            less or more by nine.
+        blank: T of the paper, 1 or more: a symbol and its copy are T + 10 steps apart.
 
     Returns:
         A `Batch` of int32 inputs and targets [T + 20, B]: ten symbols, T - 1 blanks and

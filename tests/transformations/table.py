@@ -143,7 +143,7 @@ def linearize(run, args):
 
 
 def hessian(run, args):
-    """By three gains: on the params, on the inputs, on the first kernel alone."""
+    """By three gains: on the first of the params, on the others, on the inputs."""
     leaves, kind = jax.tree.flatten(args[0])
 
     def f(gains):
@@ -166,11 +166,11 @@ def jvp_of_grad(run, args):
 
 def checkpoint(run, args):
     f = jax.checkpoint(scalar(run, args), policy=jax.checkpoint_policies.dots_saveable)
-    return jax.jit(jax.grad(f, (0, 1)))(args[0], args[2])
+    return jax.jit(jax.value_and_grad(f, (0, 1)))(args[0], args[2])
 
 
-def gradient(run, args):
-    return jax.jit(jax.grad(scalar(run, args), (0, 1)))(args[0], args[2])
+def value_and_gradient(run, args):
+    return jax.jit(jax.value_and_grad(scalar(run, args), (0, 1)))(args[0], args[2])
 
 
 def vmap_rows(run, args):
@@ -185,10 +185,8 @@ def population(params):
 
 
 def vmap_params(run, args):
-    f = jax.vmap(
-        lambda p, x: jax.value_and_grad(scalar(run, args), (0, 1))(p, x), (0, None)
-    )
-    return jax.jit(f)(population(args[0]), args[2])
+    f = jax.value_and_grad(scalar(run, args), (0, 1))
+    return jax.jit(jax.vmap(f, (0, None)))(population(args[0]), args[2])
 
 
 def vmap_nested(run, args):
@@ -202,7 +200,7 @@ def grad_of_vmap(run, args):
     rows = jax.vmap(run, BATCH, (0, 1))
     _, carry, _, lengths, resets = args
     f = lambda p, x: loss(rows(p, carry, x, lengths, resets))
-    return jax.jit(jax.grad(f, (0, 1)))(args[0], args[2])
+    return jax.jit(jax.value_and_grad(f, (0, 1)))(args[0], args[2])
 
 
 def hyperparameters(run, args):
@@ -229,10 +227,7 @@ def scan_of_unroll(run, args):
     of_chunk = jnp.stack([jnp.clip(lengths - n * half, 0, half) for n in (0, 1)])
 
     def f(params, xs):
-        def body(carry, chunk):
-            carry, hs = run(params, carry, *chunk)
-            return carry, hs
-
+        body = lambda carry, chunk: run(params, carry, *chunk)
         return loss(jax.lax.scan(body, carry, (cut(xs), of_chunk, cut(resets))))
 
     return jax.jit(jax.value_and_grad(f, (0, 1)))(params, xs)
@@ -275,12 +270,8 @@ def custom_vjp(run, args):
 
 
 def turned_by_hand(run, args):
-    value, grads = jax.value_and_grad(scalar(run, args), (0, 1))(args[0], args[2])
+    value, grads = value_and_gradient(run, args)
     return value, jax.tree.map(lambda g: -2 * g, grads)
-
-
-def value_and_gradient(run, args):
-    return jax.jit(jax.value_and_grad(scalar(run, args), (0, 1)))(args[0], args[2])
 
 
 def devices(n: int) -> jax.sharding.Mesh:
@@ -440,9 +431,9 @@ PLAIN: dict[Callable, Callable] = {
     jit: call,
     disable_jit: call,
     eval_shape: shapes,
-    checkpoint: gradient,
+    checkpoint: value_and_gradient,
     vmap_rows: call,
-    grad_of_vmap: gradient,
+    grad_of_vmap: value_and_gradient,
     custom_vjp: turned_by_hand,
     exported: leaves,
 }
