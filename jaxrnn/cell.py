@@ -166,10 +166,9 @@ def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -
     got = jax.tree.leaves_with_path(value)
     for (path, a), e in zip(got, jax.tree.leaves(expected), strict=True):
         a = a if hasattr(a, "dtype") else np.asarray(a)
-        dtype = jax.dtypes.canonicalize_dtype(a.dtype) if dtypes else e.dtype
-        if a.shape != e.shape or dtype != e.dtype:
+        if a.shape != e.shape or (dtypes and a.dtype != e.dtype):
             kind = f"{e.dtype} " if dtypes else ""
-            came = f"{dtype} " if dtypes else ""
+            came = f"{a.dtype} " if dtypes else ""
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)}: expected {kind}{list(e.shape)}, "
                 f"got {came}{list(a.shape)}. {remedy}"

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn
+from jaxrnn.cell import one_step
 
 
 def test_cells_show_what_they_are():
@@ -40,6 +42,18 @@ def test_a_carry_of_numpys_own_float_where_jax_has_no_float64():
         _, narrow = cell.step(params, h.astype(np.float32), jnp.ones((4, 2)))
         np.testing.assert_array_equal(wide, narrow)
         assert wide.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 2), (0, 3, 2), (5, 0, 2)])
+def test_one_step_is_the_rest_of_the_type(shape):
+    """The first axes go, empty ones too; a sum of integers would be wider."""
+    dtypes = ("int8", "int32", "bool", "float16", "float64")
+    xs = {name: jnp.zeros(shape, name) for name in dtypes}
+    for axes in (1, 2):
+        step = one_step(xs, axes)
+        assert {name: (a.shape, a.dtype) for name, a in step.items()} == {
+            name: (shape[axes:], np.dtype(name)) for name in dtypes
+        }
 
 
 def test_an_initial_carry_keeps_its_values_in_the_steps_dtype():
