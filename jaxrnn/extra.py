@@ -10,6 +10,7 @@ EXTRAS = {
     "orbax": "train",
     "rich": "train",
     "safetensors": "safetensors",
+    "sklearn": "digits",
 }
 
 

@@ -1,5 +1,29 @@
 """The field's sequence tasks, each a pure function of a key."""
 
-from jaxrnn.tasks import adding, agreement, copying, temporal_order
+from jaxrnn.tasks import (
+    adding,
+    agreement,
+    copying,
+    counting,
+    digits,
+    formal,
+    multiplication,
+    reber,
+    temporal_order,
+    word_problem,
+)
+from jaxrnn.tasks.batch import Batch
 
-__all__ = ["adding", "agreement", "copying", "temporal_order"]
+__all__ = [
+    "Batch",
+    "adding",
+    "agreement",
+    "copying",
+    "counting",
+    "digits",
+    "formal",
+    "multiplication",
+    "reber",
+    "temporal_order",
+    "word_problem",
+]

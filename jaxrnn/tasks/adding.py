@@ -13,6 +13,7 @@ step, so the two numbers must be kept, and all others not.
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.tasks import marked
 from jaxrnn.tasks.batch import Batch
 
 OPTIMUM = 0.0
@@ -55,7 +56,7 @@ def draw(key: jax.Array, batch: int, *, length: int) -> Batch:
     marks = (steps == one) | (steps == two)
     answer = jnp.sum(numbers * marks, axis=0)
     lengths = jnp.full(batch, length, jnp.int32)
-    return _asked(numbers, marks, answer, lengths)
+    return marked.asked(numbers, marks, answer, lengths)
 
 
 def draw_1997(key: jax.Array, batch: int, *, length: int) -> Batch:
@@ -85,21 +86,9 @@ def draw_1997(key: jax.Array, batch: int, *, length: int) -> Batch:
         >>> batch.inputs.shape, bool((batch.inputs[0, :, 1] == -1).all())
         ((110, 3, 2), True)
     """
-    if length < 22:
-        raise ValueError(f"length: expected 22 steps or more, got {length}.")
-    of_numbers, of_lengths, early, late = jax.random.split(key, 4)
-    most = length + length // 10
-    lengths = jax.random.randint(of_lengths, (batch,), length, most + 1, jnp.int32)
-    steps = jnp.arange(most)[:, None]
-    inside = steps < lengths
-    numbers = jax.random.uniform(of_numbers, (most, batch), jnp.float32, -1.0)
-    one = jax.random.randint(early, (batch,), 0, 10, jnp.int32)
-    two = jax.random.randint(late, (batch,), 0, length // 2 - 2, jnp.int32)
-    two = two + (two >= one)  # of those that are left
-    marked = ((steps == one) | (steps == two)) & (steps > 0)
-    answer = 0.5 + jnp.sum(numbers * marked, axis=0) / 4
-    marks = jnp.where((steps == 0) | (steps == lengths - 1), -1, marked)
-    return _asked(numbers * inside, marks * inside, answer, lengths)
+    numbers, marks, lengths = marked.draw(key, batch, length=length, least=-1.0)
+    answer = 0.5 + jnp.sum(jnp.where(marks == 1, numbers, 0), axis=0) / 4
+    return marked.asked(numbers, marks, answer, lengths)
 
 
 def baseline_1997(length: int) -> float:
@@ -116,12 +105,4 @@ def baseline_1997(length: int) -> float:
         >>> round(adding.baseline_1997(100), 5)
         0.03919
     """
-    first_kept, second_kept = 0.9, 1 - 0.9 / (length // 2 - 2)
-    return (first_kept + second_kept) / 48
-
-
-def _asked(numbers, marks, answer, lengths) -> Batch:
-    """Inputs of numbers and marks, with the answer at each row's last step."""
-    inputs = jnp.stack([numbers, marks.astype(numbers.dtype)], axis=-1)
-    mask = jnp.arange(len(numbers))[:, None] == lengths - 1
-    return Batch(inputs, (answer * mask)[..., None], mask, lengths)
+    return (2 - marked.lost(length)) / 48

@@ -5,12 +5,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.tasks import adding, copying, temporal_order
+from jaxrnn.tasks import (
+    adding,
+    copying,
+    counting,
+    digits,
+    formal,
+    multiplication,
+    reber,
+    temporal_order,
+    word_problem,
+)
 
 DRAWS = {
     "adding": lambda key: adding.draw(key, 6, length=20),
     "adding 1997": lambda key: adding.draw_1997(key, 6, length=30),
     "copying": lambda key: copying.draw(key, 6, blank=5),
+    "counting": lambda key: counting.draw(key, 6, letters=3, n=(1, 9)),
+    "digits": lambda key: digits.draw(key, 6),
+    "multiplication": lambda key: multiplication.draw(key, 6, length=30),
+    "reber": lambda key: reber.draw(key, 6),
+    "continual reber": lambda key: reber.draw_continual(key, 6, length=20),
+    "word problem": lambda key: word_problem.draw(key, 6, length=9),
+    "parity": lambda key: formal.parity(key, 6, length=(3, 9)),
+    "even pairs": lambda key: formal.even_pairs(key, 6, length=(3, 9)),
+    "arithmetic": lambda key: formal.modular_arithmetic(key, 6, length=(3, 9)),
+    "cycle navigation": lambda key: formal.cycle_navigation(key, 6, length=(3, 9)),
+    "bucket sort": lambda key: formal.bucket_sort(key, 6, length=(3, 9)),
     "temporal order": lambda key: temporal_order.draw(key, 6, symbols=3),
 }
 

@@ -1,0 +1,244 @@
+"""Formal languages: read symbols, then answer; asked at lengths that were never trained.
+
+Five tasks of Delétang et al. 2023, "Neural Networks and the Chomsky Hierarchy",
+arXiv:2207.02098. The first four are regular: a finite automaton solves them at any length,
+and a recurrent network can be one. To sort, symbols must be counted.
+
+    accuracy of each answer    chance    optimum
+    parity                     1/2       1
+    even_pairs                 1/2       1
+    cycle_navigation           1/5       1
+    modular_arithmetic         1/5       1
+    bucket_sort                1/5       1
+
+Every task is ``(key, batch, *, length) -> Batch``: int32 inputs [T, B], a row's symbols and
+then `ASK` once for each answer that is wanted; beyond a row's steps 0. Targets are int32
+[T, B], the mask is true where `ASK` stands, `lengths` counts a row's symbols and answers.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.tasks.batch import Batch
+
+OPTIMUM = 1.0
+# Of one answer, for who knows nothing of the symbols.
+BASELINE = {
+    "parity": 1 / 2,
+    "even_pairs": 1 / 2,
+    "cycle_navigation": 1 / 5,
+    "modular_arithmetic": 1 / 5,
+    "bucket_sort": 1 / 5,
+}
+# How many different inputs each task has, `ASK` among them, the last.
+SYMBOLS = {
+    "parity": 3,
+    "even_pairs": 3,
+    "cycle_navigation": 4,
+    "modular_arithmetic": 9,
+    "bucket_sort": 6,
+}
+ASK = {name: count - 1 for name, count in SYMBOLS.items()}
+OPERATORS = "+-*"  # of modular arithmetic: symbols 5, 6 and 7, after the digits 0 to 4
+
+
+def parity(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batch:
+    """Whether the number of ones is odd.
+
+    Args:
+        key: a PRNG key.
+        batch: B, how many rows.
+        length: how many symbols a row has, or the least and the most, of which each row
+            draws one uniformly.
+
+    Returns:
+        A `Batch`, T one more than the most symbols: see the module.
+
+    Raises:
+        ValueError: for a length below 1 or an empty range.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.tasks import formal
+        >>> batch = formal.parity(jax.random.key(3), 2, length=6)
+        >>> batch.inputs.T.tolist(), batch.targets[-1].tolist()
+        ([[1, 0, 1, 1, 1, 1, 2], [0, 1, 1, 0, 1, 0, 2]], [1, 1])
+    """
+    symbols, lengths = _symbols(key, batch, length, 2)
+    odd = jnp.sum(symbols, axis=0, dtype=jnp.int32) % 2
+    return _asked(symbols, lengths, odd[None], ASK["parity"], 1)
+
+
+def even_pairs(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batch:
+    """Whether 01 and 10 together occur an odd number of times: the ends differ.
+
+    Args:
+        key, batch, length: see `parity`.
+
+    Returns:
+        A `Batch`, T one more than the most symbols: see the module.
+
+    Raises:
+        ValueError: see `parity`.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.tasks import formal
+        >>> batch = formal.even_pairs(jax.random.key(5), 2, length=6)
+        >>> batch.inputs.T.tolist(), batch.targets[-1].tolist()
+        ([[0, 1, 1, 0, 1, 1, 2], [0, 0, 0, 1, 1, 0, 2]], [1, 0])
+    """
+    symbols, lengths = _symbols(key, batch, length, 2)
+    last = jnp.take_along_axis(symbols, lengths[None] - 1, axis=0)
+    return _asked(symbols, lengths, symbols[:1] ^ last, ASK["even_pairs"], 1)
+
+
+def cycle_navigation(
+    key: jax.Array, batch: int, *, length: int | tuple[int, int]
+) -> Batch:
+    """Where on a circle of five places a walk of steps back, none and forth ends.
+
+    Args:
+        key, batch, length: see `parity`. A symbol less 1 is the step.
+
+    Returns:
+        A `Batch`, T one more than the most symbols: see the module.
+
+    Raises:
+        ValueError: see `parity`.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.tasks import formal
+        >>> batch = formal.cycle_navigation(jax.random.key(0), 2, length=4)
+        >>> batch.inputs.T.tolist(), batch.targets[-1].tolist()
+        ([[2, 1, 2, 1, 3], [1, 0, 0, 1, 3]], [2, 3])
+    """
+    symbols, lengths = _symbols(key, batch, length, 3)
+    inside = jnp.arange(len(symbols))[:, None] < lengths
+    place = jnp.sum(jnp.where(inside, symbols - 1, 0), axis=0, dtype=jnp.int32) % 5
+    return _asked(symbols, lengths, place[None], ASK["cycle_navigation"], 1)
+
+
+def modular_arithmetic(
+    key: jax.Array, batch: int, *, length: int | tuple[int, int]
+) -> Batch:
+    """The value modulo 5 of digits with +, - and * between them; * binds more.
+
+    Args:
+        key, batch, length: see `parity`; odd numbers.
+
+    Returns:
+        A `Batch`, T one more than the most symbols: see the module.
+
+    Raises:
+        ValueError: see `parity`, and for even lengths.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.tasks import formal
+        >>> batch = formal.modular_arithmetic(jax.random.key(21), 1, length=7)
+        >>> shown = "01234" + formal.OPERATORS + "="
+        >>> text = "".join(shown[i] for i in batch.inputs[:, 0].tolist())
+        >>> text, int(batch.targets[-1, 0])
+        ('4*2*4+4=', 1)
+    """
+    least, most = _range(length)
+    if not least % 2 or not most % 2:
+        raise ValueError(f"length: expected odd numbers, got {length}.")
+    of_lengths, of_digits, of_operators = jax.random.split(key, 3)
+    terms = (most + 1) // 2
+    # A row of n terms has 2 n - 1 symbols.
+    counts = jax.random.randint(
+        of_lengths, (batch,), (least + 1) // 2, terms + 1, jnp.int32
+    )
+    digits = jax.random.randint(of_digits, (terms, batch), 0, 5, jnp.int32)
+    operators = jax.random.randint(of_operators, (terms, batch), 0, 3, jnp.int32)
+
+    def read(state, term):
+        """A sum, and the signed product that may go on."""
+        total, product = state
+        digit, operator, there = term
+        times = operator == OPERATORS.index("*")
+        signed = jnp.where(operator == OPERATORS.index("-"), -digit, digit)
+        new = (
+            jnp.where(times, total, (total + product) % 5),
+            jnp.where(times, product * digit % 5, signed % 5),
+        )
+        return jax.tree.map(lambda n, s: jnp.where(there, n, s), new, state), None
+
+    # The operator before each digit; before the first one stands a plus.
+    before = jnp.concatenate([jnp.zeros_like(operators[:1]), operators[:-1]])
+    there = jnp.arange(terms)[:, None] < counts
+    zero = jnp.zeros(batch, jnp.int32)
+    (total, product), _ = jax.lax.scan(read, (zero, zero), (digits, before, there))
+    symbols = jnp.stack([digits, 5 + operators], axis=1).reshape(2 * terms, batch)
+    lengths = 2 * counts - 1
+    value = (total + product)[None] % 5
+    return _asked(symbols[:most], lengths, value, ASK["modular_arithmetic"], 1)
+
+
+def bucket_sort(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batch:
+    """The symbols, of five, in order: as many answers as symbols.
+
+    Args:
+        key, batch, length: see `parity`.
+
+    Returns:
+        A `Batch`, T twice the most symbols: see the module.
+
+    Raises:
+        ValueError: see `parity`.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.tasks import formal
+        >>> batch = formal.bucket_sort(jax.random.key(1), 1, length=4)
+        >>> batch.inputs[:, 0].tolist(), batch.targets[:, 0].tolist()
+        ([3, 1, 1, 3, 5, 5, 5, 5], [0, 0, 0, 0, 1, 1, 3, 3])
+    """
+    symbols, lengths = _symbols(key, batch, length, 5)
+    inside = jnp.arange(len(symbols))[:, None] < lengths
+    ordered = jnp.sort(jnp.where(inside, symbols, 5), axis=0)
+    return _asked(symbols, lengths, ordered, ASK["bucket_sort"], lengths)
+
+
+TASKS: dict[str, Callable[..., Batch]] = {
+    "parity": parity,
+    "even_pairs": even_pairs,
+    "cycle_navigation": cycle_navigation,
+    "modular_arithmetic": modular_arithmetic,
+    "bucket_sort": bucket_sort,
+}
+
+
+def _range(length) -> tuple[int, int]:
+    least, most = (length, length) if isinstance(length, int) else length
+    if not 1 <= least <= most:
+        raise ValueError(
+            f"length: expected a number of symbols from 1, or (least, most), got {length}."
+        )
+    return least, most
+
+
+def _symbols(key, batch, length, count) -> tuple:
+    """Symbols below `count` [most, B], zero beyond the lengths [B]."""
+    least, most = _range(length)
+    of_lengths, of_symbols = jax.random.split(key)
+    lengths = jax.random.randint(of_lengths, (batch,), least, most + 1, jnp.int32)
+    symbols = jax.random.randint(of_symbols, (most, batch), 0, count, jnp.int32)
+    return jnp.where(jnp.arange(most)[:, None] < lengths, symbols, 0), lengths
+
+
+def _asked(symbols, lengths, answers, ask, count) -> Batch:
+    """The symbols, then `ask` at `count` steps, where the answers [A, B] are wanted."""
+    steps = jnp.arange(len(symbols) + len(answers))[:, None]
+    mask = (lengths <= steps) & (steps < lengths + count)
+    rest = jnp.zeros((len(answers), symbols.shape[1]), jnp.int32)
+    shown = jnp.where(steps < lengths, jnp.concatenate([symbols, rest]), 0)
+    at = jnp.clip(steps - lengths, 0, len(answers) - 1)
+    wanted = jnp.take_along_axis(answers, at, axis=0)
+    targets = jnp.where(mask, wanted, 0)
+    return Batch(jnp.where(mask, ask, shown), targets, mask, lengths + count)

@@ -1,0 +1,40 @@
+"""Sequences of numbers of which two are marked, as in Hochreiter and Schmidhuber 1997."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.tasks.batch import Batch
+
+
+def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
+    """Numbers in [least, 1), marks -1, 0 or 1, both [T + T // 10, B], and lengths [B].
+
+    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not yet;
+    the first and the last mark are -1, so a marked first number loses its mark.
+    """
+    if length < 22:
+        raise ValueError(f"length: expected 22 steps or more, got {length}.")
+    of_numbers, of_lengths, early, late = jax.random.split(key, 4)
+    most = length + length // 10
+    lengths = jax.random.randint(of_lengths, (batch,), length, most + 1, jnp.int32)
+    steps = jnp.arange(most)[:, None]
+    inside = steps < lengths
+    numbers = jax.random.uniform(of_numbers, (most, batch), jnp.float32, least)
+    one = jax.random.randint(early, (batch,), 0, 10, jnp.int32)
+    two = jax.random.randint(late, (batch,), 0, length // 2 - 2, jnp.int32)
+    two = two + (two >= one)  # of those that are left
+    marks = (steps == one) | (steps == two)
+    marks = jnp.where((steps == 0) | (steps == lengths - 1), -1, marks)
+    return numbers * inside, marks * inside, lengths
+
+
+def lost(length: int) -> float:
+    """The probability that the first number was marked, and lost its mark."""
+    return 0.1 + 0.9 / (length // 2 - 2)
+
+
+def asked(numbers, marks, answer, lengths) -> Batch:
+    """Inputs of numbers and marks, with the answer at each row's last step."""
+    inputs = jnp.stack([numbers, marks.astype(numbers.dtype)], axis=-1)
+    mask = jnp.arange(len(numbers))[:, None] == lengths - 1
+    return Batch(inputs, (answer * mask)[..., None], mask, lengths)
