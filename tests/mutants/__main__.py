@@ -37,6 +37,8 @@ COPIED = (
     "pyproject.toml",
 )
 PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+# What fails in the middle of a trace has a traceback that takes a minute to be written.
+PYTEST += ("--tb=no",)
 NEVER = "never"
 
 
@@ -94,7 +96,9 @@ def first_failure(folder: pathlib.Path, tests: tuple, limit: float) -> str | Non
     lines = output.splitlines()
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     first = failed[0] if failed else lines[-1]
-    if any(broken in first for broken in ("NameError", "SyntaxError")):
+    if any(
+        broken in first for broken in ("NameError", "SyntaxError", "IndentationError")
+    ):
         raise ValueError(f"{first}: expected a fault that runs. Mend the list.")
     return first.split(" - ")[0]
 

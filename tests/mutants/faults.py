@@ -129,11 +129,8 @@ GATED = module(
 )
 CELL = module(
     "jaxrnn/cell.py",
-    "tests/test_cell.py tests/laws/test_errors.py tests/laws/test_time.py tests/laws/test_dtype.py"
-    " -k shown or show_what or numpys_own or keeps_its_values or one_step or raises"
-    " or (loop_of_step and lstm) or fixed_point",
-    ("then and otherwise swapped", "(1,) * axes), a, b)", "(1,) * axes), b, a)"),
-    ("masks broadcast from the right", "where.reshape(where.shape + (1,) * axes)", "where.reshape((1,) * axes + where.shape)"),
+    "tests/test_cell.py tests/laws/test_errors.py tests/laws/test_dtype.py"
+    " -k shown or show_what or numpys_own or keeps_its_values or one_step or raises or fixed_point",
     ("structures are not compared", "if have != want:", "if False:"),
     ("shapes are not compared", "if a.shape != e.shape or (dtypes and a.dtype != e.dtype)", "if dtypes and a.dtype != e.dtype"),
     ("dtypes are not compared", "if a.shape != e.shape or (dtypes and a.dtype != e.dtype)", "if a.shape != e.shape"),
@@ -144,11 +141,15 @@ CELL = module(
     ("a function's name without brackets", "return f\"<{getattr(function, '__name__', type(function).__name__)}>\"", "return getattr(function, '__name__', type(function).__name__)"),
     ("options with the value None are shown", "if v is not None))", "))"),
 )
+CELL_MASKS = module(
+    "jaxrnn/cell.py",
+    "tests/laws/test_time.py -k loop_of_step and forward-lstm",
+    ("then and otherwise swapped", "(1,) * axes), a, b)", "(1,) * axes), b, a)"),
+    ("masks broadcast from the right", "where.reshape(where.shape + (1,) * axes)", "where.reshape((1,) * axes + where.shape)"),
+)
 UNROLL = module(
     "jaxrnn/unroll.py",
-    "tests/laws/test_time.py tests/laws/test_errors.py tests/test_unroll.py"
-    " -k (loop_of_step and lstm) or (padding and lstm) or raises or clipped or own"
-    " or vectors or bare or two_batch_shapes",
+    "tests/laws/test_time.py -k (loop_of_step and lstm) or (padding and lstm)",
     ("lengths off by one, long", "lengths.ndim) < lengths", "lengths.ndim) <= lengths"),
     ("lengths off by one, short", "lengths.ndim) < lengths", "lengths.ndim) < lengths - 1"),
     ("lengths count from the end", "lengths.ndim) < lengths", "lengths.ndim) >= length - lengths"),
@@ -156,11 +157,15 @@ UNROLL = module(
     ("the mask beats lengths", "inside if valid is None else valid & inside", "inside if valid is None else valid"),
     ("either of lengths and mask", "else valid & inside\n        resets", "else valid | inside\n        resets"),
     ("resets act beyond the lengths", "None if resets is None else resets & inside", "resets"),
-    ("the padding reaches the cell", "xs = select(valid, xs, 0)\n", ""),
+    ("the padding reaches the cell", "xs = select(valid, xs, 0)\n", "pass\n"),
     ("resets go to the carry that came in", "fresh = None if resets is None else cell.initial_carry(params, x)", "fresh = None if resets is None else carry"),
     ("a mask is no mask", 'valid = _steps("mask", mask, length, batch)', 'valid = None if mask is None else ~_steps("mask", mask, length, batch)'),
-    ("the given carry is not looked at", 'check_like("carry", carry, start, remedy)\n', "pass\n"),
     ("the given carry is forgotten", '        check_like("carry", carry, start, remedy)\n', "        carry = cell.initial_carry(params, x)\n"),
+)
+UNROLL_DOOR = module(
+    "jaxrnn/unroll.py",
+    "tests/laws/test_errors.py -k raises or clipped",
+    ("the given carry is not looked at", 'check_like("carry", carry, start, remedy)\n', "pass\n"),
     ("reverse of any kind", "if not isinstance(reverse, bool | np.bool_):", "if False:"),
     ("remat=0 is accepted", "remat >= 1", "remat >= 0"),
     ("remat=True is a number", "and not isinstance(remat, bool)\n", "\n"),
@@ -169,21 +174,21 @@ UNROLL = module(
     ("integer masks", "if value.dtype != bool:", "if False:"),
     ("a mask of another shape broadcasts", "if value.shape != (length, *batch):", "if value.ndim != 1 + len(batch):"),
     ("float lengths", "if not jnp.issubdtype(value.dtype, jnp.integer):", "if False:"),
-    ("lengths of another shape than the mask", "    if value.shape != batch:\n", "    if False:\n"),
     ("negative lengths", "if value.min() < 0 or value.max() > length:", "if value.max() > length:"),
     ("lengths beyond the steps", "if value.min() < 0 or value.max() > length:", "if value.min() < 0:"),
     ("full lengths are refused", "value.max() > length:", "value.max() >= length:"),
     ("a bare step starts from None", "    if carry is None:\n        raise", "    if False:\n        raise"),
     ("a bare step resets to its carry", "    if resets is not None:\n        raise", "    if False:\n        raise"),
+)
+UNROLL_SHAPES = module(
+    "jaxrnn/unroll.py",
+    "tests/test_unroll.py -k own or vectors or two_batch_shapes",
+    ("lengths of another shape than the mask", "    if value.shape != batch:\n", "    if False:\n"),
     ("a batch shape that nothing has", "if leaf.shape[: len(shape)] != shape:", "if False:"),
 )
 SCAN = module(
     "jaxrnn/engine/scan.py",
-    "tests/test_engine.py tests/laws/test_time.py tests/laws/test_batch.py tests/laws/test_errors.py tests/test_unroll.py"
-    " -k leave_no_rest or too_much or (plain_scan and bare)"
-    " or (loop_of_step and (bare or lstm)) or remat"
-    " or steps_between or changes_its_carry or blocks or stores_less"
-    " or (empty and lstm)",
+    "tests/laws/test_time.py -k loop_of_step and (bare or forward-lstm or reverse-lstm)",
     ("time always forwards", "return lax.scan(body, carry, steps, reverse=control.reverse)", "return lax.scan(body, carry, steps)"),
     ("resets go nowhere", "entered = carry if reset is None else select(reset, fresh, carry)", "entered = carry"),
     ("resets keep, and all else is fresh", "select(reset, fresh, carry)", "select(reset, carry, fresh)"),
@@ -195,65 +200,83 @@ SCAN = module(
     ("the reset at step 0 is lost under reverse", "return select(control.resets[0], control.fresh, carry)", "return carry"),
     ("the reset at step 0 acts forwards too", "control.resets is None or not control.reverse or", "control.resets is None or"),
     ("the last reset in place of the first", "select(control.resets[0]", "select(control.resets[-1]"),
-    ("a step may change its carry", 'check_like("the carry that step returns", new, carry, remedy)', "pass"),
-    ("auto never stores less", "large = isinstance(stored, int) and stored > AUTO_REMAT_BYTES", "large = False"),
+)
+REMAT = module(
+    "jaxrnn/engine/scan.py",
+    "tests/laws/test_time.py -k remat and simple_rnn",
     ("the rest of the chunks is lost", "if split == length:", "if True:"),
     ("the rest runs first", "    if control.reverse:\n        carry, last = outer(carry, tail)", "    if not control.reverse:\n        carry, last = outer(carry, tail)"),
     ("the rest starts from what came in", "        carry, first = all_whole(carry)\n        carry, last = outer(carry, tail)\n", "        _, first = all_whole(carry)\n        carry, last = outer(carry, tail)\n"),
     ("chunks are joined in the wrong order", "jnp.concatenate([a, b]), first, last)", "jnp.concatenate([b, a]), first, last)"),
     ("chunks run forwards under reverse", "return in_blocks(inner, carry, whole, size, control.reverse)", "return in_blocks(inner, carry, whole, size, False)"),
+)
+SCAN_LESS = module(
+    "jaxrnn/engine/scan.py",
+    "tests/test_unroll.py tests/laws/test_errors.py -k stores_less or changes_its_carry",
+    ("a step may change its carry", 'check_like("the carry that step returns", new, carry, remedy)', "pass"),
     ("nothing is stored less", "inner, outer = jax.checkpoint(run, prevent_cse=False), jax.checkpoint(run)", "inner, outer = run, run"),
+)
+BLOCKS = module(
+    "jaxrnn/engine/scan.py",
+    "tests/test_engine.py -k leave_no_rest or too_much",
+    ("auto never stores less", "large = isinstance(stored, int) and stored > AUTO_REMAT_BYTES", "large = False"),
     ("blocks run forwards under reverse", "jax.tree.map(cut, steps), reverse=reverse)", "jax.tree.map(cut, steps))"),
     ("too few blocks are blocks", "not 0 < least * size <= length", "not 0 < size <= length"),
     ("a block size that leaves a rest", "if length % k == 0]", "]"),
 )
 DEFERRED = module(
     "jaxrnn/engine/deferred.py",
-    "tests/laws/test_time.py tests/laws/test_batch.py tests/laws/test_transform.py tests/transformations tests/museum/test_time.py"
-    " -k (loop_of_step and (lstm or own_gated)) or (few_rows and lstm)"
-    " or junk_in_the_padding"
-    " or (blocks and own_gated) or (transformation and own_gated and (hessian or linearize))"
-    " or closed_over or not_grow or costs_less or (any_number_of_batch and own_gated)",
+    "tests/laws/test_time.py -k loop_of_step and (lstm or own_gated)",
     ("the engine runs forwards alone", "lax.scan(body, carry, (xs, valid, resets), reverse=reverse)", "lax.scan(body, carry, (xs, valid, resets))"),
     ("resets are forgotten", "entered = carry if reset is None else select(reset, fresh, carry)", "entered = carry"),
     ("gates see the carry before the reset", "active.call, 2)(consts[2], params, entered, pre)\n            left", "active.call, 2)(consts[2], params, carry, pre)\n            left"),
     ("the carry walks through the padding", "left = select(valid, new, entered)", "left = new"),
-    ("the padding's outputs are shown", "return left, select(valid, _over(rows, shown.call, 1)(consts[3], new), 0)", "return left, _over(rows, shown.call, 1)(consts[3], new)"),
     ("under grad the padding's outputs are shown", "hs = select(valid, _over(1 + rows, shown.call, 1)(consts[3], after), 0)", "hs = _over(1 + rows, shown.call, 1)(consts[3], after)"),
-    ("projected ahead in the wrong order", "return scan.in_blocks(block, carry, steps, ahead, reverse, least=2)", "return scan.in_blocks(block, carry, steps, ahead, False, least=2)"),
     ("the backward pass knows no resets", "            if resets is not None:\n                before = select(resets, fresh, before)\n", ""),
     ("tangents go through resets", "dc = tangents.choose(c, reset, dfresh, dcarry)", "dc = dcarry"),
     ("tangents of the initial carry are lost", "tangents.choose(c, reset, dfresh, dcarry)", "tangents.choose(c, reset, None, dcarry)"),
-    ("tangents of hidden constants are lost", "(dconsts[:2], dparams, held[0], dxs)", "(tangents.none(consts[:2]), dparams, held[0], dxs)"),
     ("tangents of params in recur are lost", "(dconsts[:2], dparams, held[0], dxs)", "(dconsts[:2], tangents.none(params), held[0], dxs)"),
     ("tangents of the inputs are lost", "(dconsts[:2], dparams, held[0], dxs)", "(dconsts[:2], dparams, held[0], tangents.none(xs))"),
     ("tangents of params in gates are lost", "(dconsts[2], dparams, *held)", "(dconsts[2], tangents.none(params), *held)"),
-    ("tangents of constants in gates are lost", "(dconsts[2], dparams, *held)", "(tangents.none(consts[2]), dparams, *held)"),
-    ("tangents of constants in output are lost", "(dconsts[3], held[0]))", "(tangents.none(consts[3]), held[0]))"),
     ("the kernel is not turned back", "k, p = jax.tree.map(turn_back, turned)", "k, p = turned"),
     ("pre-activations add nothing to the tangent", "da = tangents.add(pre, da, dpre)", "da = da"),
     ("gates add nothing to the tangent", "dn = tangents.add(new, dn, dnew)", "dn = dn"),
-    ("outputs add nothing to the tangent", "ds = tangents.add(h, ds, dh)", "ds = ds"),
     ("the carry has no way past the gates", "tangents.jvp(step, (c, a), (dc, da))", "tangents.jvp(step, (c, a), (tangents.none(c), da))"),
     ("pre-activations have no tangent", "tangents.jvp(step, (c, a), (dc, da))", "tangents.jvp(step, (c, a), (dc, tangents.none(a)))"),
     ("tangents walk through the padding", "return tangents.choose(new, valid, dn, dc), tangents", "return dn, tangents"),
     ("tangents die in the padding", "tangents.choose(new, valid, dn, dc), tangents", "tangents.choose(new, valid, dn, tangents.none(c)), tangents"),
     ("the tangent of the padding's outputs", "tangents.choose(\n                    h, valid, ds, tangents.none(h)\n                )", "ds"),
     ("tangents run forwards under reverse", "lax.scan(tangent, dcarry, inputs, reverse=reverse)", "lax.scan(tangent, dcarry, inputs)"),
-    ("a block leaves the carry that came in", "return (left, dcarry), dhs", "return (carry, dcarry), dhs"),
-    ("blocks of tangents run forwards", "block, carries, steps, size, reverse, least=BLOCKS", "block, carries, steps, size, False, least=BLOCKS"),
     ("the carry after a step for the one before", "before = jax.tree.map(lambda a: a[1:] if reverse else a[:-1], every)", "before = jax.tree.map(lambda a: a[:-1] if reverse else a[1:], every)"),
     ("the carry that came in at the wrong end", "jnp.concatenate([cs, c[None]] if reverse else [c[None], cs])", "jnp.concatenate([c[None], cs])"),
-    ("the first carry is what a block leaves", "a[0 if reverse else -1], every)", "a[-1 if reverse else 0], every)"),
-    ("recur's constants go to project", "carry, project.call(consts[0], params, x))", "carry, project.call(consts[1], params, x))"),
     ("params that recur alone reads are not read", "params = jax.tree.map(operator.or_, project.reads[1], recur.reads[1])", "params = project.reads[1]"),
+)
+DEFERRED_BLOCKS = module(
+    "jaxrnn/engine/deferred.py",
+    "tests/laws/test_time.py -k blocks and own_gated",
+    ("projected ahead in the wrong order", "return scan.in_blocks(block, carry, steps, ahead, reverse, least=2)", "return scan.in_blocks(block, carry, steps, ahead, False, least=2)"),
+    ("a block leaves the carry that came in", "return (left, dcarry), dhs", "return (carry, dcarry), dhs"),
+    ("blocks of tangents run forwards", "block, carries, steps, size, reverse, least=BLOCKS", "block, carries, steps, size, False, least=BLOCKS"),
+    ("the first carry is what a block leaves", "a[0 if reverse else -1], every)", "a[-1 if reverse else 0], every)"),
+)
+DEFERRED_CLOSED = module(
+    "jaxrnn/engine/deferred.py",
+    "tests/laws/test_transform.py -k closed_over",
+    ("tangents of hidden constants are lost", "(dconsts[:2], dparams, held[0], dxs)", "(tangents.none(consts[:2]), dparams, held[0], dxs)"),
+    ("tangents of constants in gates are lost", "(dconsts[2], dparams, *held)", "(tangents.none(consts[2]), dparams, *held)"),
+    ("tangents of constants in output are lost", "(dconsts[3], held[0]))", "(tangents.none(consts[3]), held[0]))"),
+    ("outputs add nothing to the tangent", "ds = tangents.add(h, ds, dh)", "ds = ds"),
+    ("recur's constants go to project", "carry, project.call(consts[0], params, x))", "carry, project.call(consts[1], params, x))"),
     ("rows of a cell that knows its batch", "return axes if shapes(one_step(whole, axes)) == shapes(row) else 0", "return axes"),
+)
+DEFERRED_PADDING = module(
+    "jaxrnn/engine/deferred.py",
+    "tests/museum/test_time.py -k junk_in_the_padding",
+    ("the padding's outputs are shown", "return left, select(valid, _over(rows, shown.call, 1)(consts[3], new), 0)", "return left, _over(rows, shown.call, 1)(consts[3], new)"),
 )
 TANGENTS = module(
     "jaxrnn/engine/tangents.py",
-    "tests/laws/test_time.py tests/laws/test_transform.py tests/transformations"
-    " -k (loop_of_step and own_gated) or (transformation and own_gated and (hessian or linearize)) or closed_over"
-    " or costs_less or forget_bias",
+    "tests/laws/test_time.py -k loop_of_step and own_gated",
     ("a zero tangent is a number", "None if isinstance(d, SymbolicZero) else d", "d"),
     ("the first leaf alone is perturbed", "live = [i for i, d in enumerate(dots) if d is not None]", "live = [i for i, d in enumerate(dots) if d is not None][:1]"),
     ("a sum loses its second", "return x if y is None else y if x is None else x + y", "return x if y is None else y if x is None else x"),
@@ -272,32 +295,45 @@ HOIST = module(
 )
 COMPOSE = module(
     "jaxrnn/compose.py",
-    "tests/laws/test_oracle.py tests/laws/test_time.py tests/laws/test_errors.py tests/laws/test_parameters.py"
-    " -k compositions or merges or learned_carry"
-    " or (loop_of_step and (stack or residual or learned or bidirectional or with_carries))"
-    " or raises or layers or (no_batch) or (last_layer) or (reverse_is_flip)",
-    ("one key for all layers", "zip(cells, jax.random.split(key, len(cells)), strict=True)", "zip(cells, [key] * len(cells), strict=True)"),
+    "tests/laws/test_oracle.py -k compositions or merges or learned_carry",
     ("each layer reads the inputs", "            c, x = cell.step(p, c, x)\n            new.append(c)\n        return tuple(new), x", "            c, y = cell.step(p, c, x)\n            new.append(c)\n        return tuple(new), y"),
-    ("layers reset to nothing", "control._replace(fresh=f))\n            new.append(c)", "control._replace(fresh=c))\n            new.append(c)"),
-    ("any number of layers", "if not isinstance(value, tuple) or len(value) != len(cells):", "if not isinstance(value, tuple):"),
-    ("no cells are a stack", "    if not cells:\n        raise", "    if False:\n        raise"),
     ("a step without its input", "        return carry, add(h, x)\n", "        return carry, h\n"),
-    ("an unroll without its inputs", "return carry, add(hs, xs)", "return carry, hs"),
     ("the input taken away", "return jax.tree.map(jnp.add, h, x)", "return jax.tree.map(jnp.subtract, h, x)"),
-    ("inputs of another width broadcast", 'check_like("h", h, x, remedy, dtypes=False)', "pass"),
     ("sum for mean", '"mean": lambda f, b: (f + b) / 2', '"mean": lambda f, b: f + b'),
     ("backward before forward", "jnp.concatenate([f, b], axis=-1)", "jnp.concatenate([b, f], axis=-1)"),
     ("product for sum", '"sum": jnp.add', '"sum": jnp.multiply'),
     ("both directions the same", "fresh=fresh.backward, reverse=not control.reverse)", "fresh=fresh.backward)"),
-    ("backwards whatever was asked", "reverse=not control.reverse)", "reverse=True)"),
-    ("one key for both directions", "backward.init(kb, features)", "backward.init(kf, features)"),
     ("the forward cell both times", "engine.run(backward, params.backward", "engine.run(forward, params.forward"),
+    ("the learned carry is not used", "return jnp.zeros_like(zero) + learned.astype(zero.dtype)", "return zero"),
+    ("a learned carry of another shape", "if zero.shape[zero.ndim - learned.ndim :] != learned.shape:", "if False:"),
+)
+COMPOSE_TIME = module(
+    "jaxrnn/compose.py",
+    "tests/laws/test_time.py -k loop_of_step and (forward-stack or forward-residual)",
+    ("layers reset to nothing", "control._replace(fresh=f))\n            new.append(c)", "control._replace(fresh=c))\n            new.append(c)"),
+    ("an unroll without its inputs", "return carry, add(hs, xs)", "return carry, hs"),
+)
+DIRECTIONS = module(
+    "jaxrnn/compose.py",
+    "tests/laws/test_time.py -k loop_of_step and bidirectional",
+    ("backwards whatever was asked", "reverse=not control.reverse)", "reverse=True)"),
     ("directions reset to the other's carry", "there = control._replace(fresh=fresh.forward)", "there = control._replace(fresh=fresh.backward)"),
     ("a merge shows the padding", "select(control.valid, join(hf, hb), 0)", "join(hf, hb)"),
     ("carries in the wrong order", "return BidirectionalCarry(cf, cb),", "return BidirectionalCarry(cb, cf),"),
+)
+COMPOSE_PARAMS = module(
+    "jaxrnn/compose.py",
+    "tests/laws/test_parameters.py -k layers or last_layer",
+    ("one key for all layers", "zip(cells, jax.random.split(key, len(cells)), strict=True)", "zip(cells, [key] * len(cells), strict=True)"),
+    ("one key for both directions", "backward.init(kb, features)", "backward.init(kf, features)"),
     ("the output is the carry twice", "(show(carry), carry))", "(carry, carry))"),
-    ("the learned carry is not used", "return jnp.zeros_like(zero) + learned.astype(zero.dtype)", "return zero"),
-    ("a learned carry of another shape", "if zero.shape[zero.ndim - learned.ndim :] != learned.shape:", "if False:"),
+)
+COMPOSE_DOOR = module(
+    "jaxrnn/compose.py",
+    "tests/laws/test_errors.py -k raises and (stack or residual or learned)",
+    ("any number of layers", "if not isinstance(value, tuple) or len(value) != len(cells):", "if not isinstance(value, tuple):"),
+    ("no cells are a stack", "    if not cells:\n        raise", "    if False:\n        raise"),
+    ("inputs of another width broadcast", 'check_like("h", h, x, remedy, dtypes=False)', "pass"),
 )
 INITIALIZERS = module(
     "jaxrnn/initializers.py",
@@ -321,18 +357,61 @@ INITIALIZERS = module(
     ("chrono of a memory too short", "longest <= 2:", "longest < 1:"),
 )
 PROBE = module(
-    "jaxrnn/probe.py",
-    "tests/test_probe.py",
+    "jaxrnn/probe/recording.py",
+    "tests/probe/test_recording.py -k gates",
     ("gates of the carry after", "            now = activate(params, carry, recur(params, carry, project(params, x)))\n            carry = update(carry, now)\n", "            now = activate(params, carry, recur(params, carry, project(params, x)))\n            carry = update(carry, now)\n            now = activate(params, carry, recur(params, carry, project(params, x)))\n"),
-    ("a layer's gates read the inputs", "            c, xs, seen = _through(leaf, part, p, c, xs, control._replace(fresh=f), g)", "            c, ys, seen = _through(leaf, part, p, c, xs, control._replace(fresh=f), g)"),
+)
+FLOW = module(
+    "jaxrnn/probe/recording.py",
+    "tests/probe/test_recording.py -k gradient_flow and lstm or errors",
+    ("the nudge comes before the step", "            carry = _nudged(update(carry, now), nudge)\n            return carry, output(carry)", "            carry = update(carry, now)\n            return _nudged(carry, nudge), output(carry)"),
+    ("any loss", "if jnp.shape(value) != ():", "if False:"),
+    ("a nudge is doubled", "c + n if is_float(c) else c", "c + 2 * n if is_float(c) else c"),
+)
+THROUGH = module(
+    "jaxrnn/probe/through.py",
+    "tests/probe/test_recording.py -k errors or (gates and stack) or both_directions",
+    ("a layer's gates read the inputs", "            c, xs, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)", "            c, ys, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)"),
     ("residuals are forgotten", "return carry, jax.tree.map(jnp.add, hs, xs), seen", "return carry, hs, seen"),
     ("the backward cell's gates run forwards", "back = control._replace(fresh=fresh[1], reverse=not control.reverse)", "back = control._replace(fresh=fresh[1])"),
-    ("the nudge comes before the step", "            carry = _nudged(update(carry, now), nudge)\n            return carry, output(carry)", "            carry = update(carry, now)\n            return _nudged(carry, nudge), output(carry)"),
-    ("a nudge is doubled", "c + n if floats(c) else c", "c + 2 * n if floats(c) else c"),
+    ("a bidirectional cell is probed", 'if cell.spec[:1] == ("bidirectional",):', "if False:"),
+)
+NORMS = module(
+    "jaxrnn/probe/through.py",
+    "tests/probe/test_recording.py -k gradient_flow and (lstm or small)",
     ("a norm without its scale", "return scale[..., 0] * jnp.linalg.norm(g / scale, axis=-1)", "return jnp.linalg.norm(g / scale, axis=-1)"),
     ("a norm that flushes to zero", "return scale[..., 0] * jnp.linalg.norm(g / scale, axis=-1)", "return jnp.linalg.norm(g, axis=-1)"),
-    ("any loss", "if jnp.shape(value) != ():", "if False:"),
-    ("a bidirectional cell is probed", 'if cell.spec[:1] == ("bidirectional",):', "if False:"),
+)
+DYNAMICS = module(
+    "jaxrnn/probe/dynamics.py",
+    "tests/probe/test_dynamics.py",
+    ("the Jacobian turned", "jax.vmap(lambda e: push(jnp.broadcast_to(e, flat.shape)), 0, -1)", "jax.vmap(lambda e: push(jnp.broadcast_to(e, flat.shape)), 0, 0)"),
+    ("the carry stands still", "        return cell.step(params, carry, x)[0], values", "        return carry, values"),
+    ("the warmup is counted", "counts = jnp.arange(length) >= warmup", "counts = jnp.arange(length) >= 0"),
+    ("divided by all steps", "return total / (length - warmup)", "return total / length"),
+    ("changes are not made orthonormal", "changes, triangle = jnp.linalg.qr(", "_, triangle = jnp.linalg.qr("),
+    ("leaves in one another's place", "            at += size\n", "            at += 0 * size\n"),
+    ("the padding is a step", "return carry, hs, jax.tree.map(lambda t: _decay(t, count), total)", "return carry, hs, jax.tree.map(lambda t: _decay(t, count * 0 + len(hs)), total)"),
+    ("the gates of the next step", "        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)", "        now = activate(params, new, recur(params, new, project(params, x)))\n        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)"),
+    ("units mix in the diagonal", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=False)", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=True)"),
+    ("a mean of decays", "t + jnp.log(jnp.abs(k))", "t + jnp.abs(k) - 1"),
+    ("any warmup", "if not 0 <= warmup < length:", "if False:"),
+    ("any count", "if not 1 <= count <= flat.shape[-1]:", "if False:"),
+)
+INFLUENCE = module(
+    "jaxrnn/probe/influence.py",
+    "tests/probe/test_influence.py",
+    ("lags off by one", "[length - 1 - lag for lag in lags]", "[length - lag for lag in lags]"),
+    ("all later inputs are changed", "select(t == at, other, x)", "select(t >= at, other, x)"),
+    ("compared with the next lag", "norm(h[:-1] - h[-1])", "norm(h[:-1] - h[1:])"),
+    ("any lags", "if not len(lags) or min(lags) < 0 or max(lags) >= length:", "if False:"),
+    ("any others", "if types(xs) != types(others):", "if False:"),
+    ("a silenced unit starts as it was", "            carry = quiet(carry)\n            now", "            now"),
+    ("a silenced unit is shown", "            carry = quiet(update(carry, now))\n            return carry, output(carry)", "            new = update(carry, now)\n            return quiet(new), output(new)"),
+    ("all others are silenced", "[*all_on[:n], ~unit, *all_on[n + 1 :]]", "[*all_on[:n], unit, *all_on[n + 1 :]]"),
+    ("other layers are silenced", "[*all_on[:n], ~unit, *all_on[n + 1 :]]", "[*(~a for a in all_on[:n]), ~unit, *all_on[n + 1 :]]"),
+    ("a step without gates is not silenced", "cell.step(params, quiet(carry), x)", "cell.step(params, carry, x)"),
+    ("widths are not compared", "if len(widths) != 1:", "if False:"),
 )
 # fmt: on
 
@@ -353,13 +432,31 @@ MODULES = (
     OPTIONS,
     GATED,
     CELL,
+    CELL_MASKS,
     UNROLL,
+    UNROLL_DOOR,
+    UNROLL_SHAPES,
     SCAN,
+    REMAT,
+    SCAN_LESS,
+    BLOCKS,
     DEFERRED,
+    DEFERRED_BLOCKS,
+    DEFERRED_CLOSED,
+    DEFERRED_PADDING,
     TANGENTS,
     HOIST,
     COMPOSE,
+    COMPOSE_TIME,
+    DIRECTIONS,
+    COMPOSE_PARAMS,
+    COMPOSE_DOOR,
     INITIALIZERS,
     PROBE,
+    FLOW,
+    THROUGH,
+    NORMS,
+    DYNAMICS,
+    INFLUENCE,
     *MUSEUM,
 )

@@ -1,7 +1,7 @@
 """What goes on inside a cell over time: its gates, and the gradients that reach back."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,8 @@ import jax.numpy as jnp
 from jaxrnn import engine
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
+from jaxrnn.probe.through import check_cell, is_float, norm, one_way, through
 from jaxrnn.unroll import unroll
-
-
-class BidirectionalGates(NamedTuple):
-    """Gates of `jaxrnn.bidirectional`: those of its two cells."""
-
-    forward: Any
-    backward: Any
 
 
 def gates(
@@ -58,7 +52,7 @@ def gates(
         >>> f.shape, bool(f.mean() > 0.8)
         ((6, 2, 4), True)
     """
-    _check_cell(cell)
+    check_cell(cell)
 
     def watch(cell, params, carry, xs, control, _):
         if not isinstance(cell.parts, Gated):
@@ -79,7 +73,7 @@ def gates(
         return carry, hs, seen
 
     def run(params, carry, xs, control):
-        carry, _, seen = _through(watch, cell, params, carry, xs, control, None)
+        carry, _, seen = through(watch, cell, params, carry, xs, control, None)
         return carry, seen
 
     if cell.spec[:1] == ("with_carries",) and not isinstance(cell.parts, Gated):
@@ -144,16 +138,12 @@ def gradient_flow(
         >>> flow.c.shape, bool((flow.c[0] < 1e-6 * flow.c[-2]).all())
         ((20, 2), True)
     """
-    _check_cell(cell)
+    check_cell(cell)
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
     options["remat"] = remat
 
     def push(cell, params, carry, xs, control, nudges):
-        if cell.spec[:1] == ("bidirectional",):
-            raise ValueError(
-                "cell: gradient_flow expects one that runs in one direction, got "
-                f"{cell!r}. Probe its two cells on their own, the second with reverse=True."
-            )
+        one_way(cell, "gradient_flow")
 
         def step(params, carry, inputs):
             x, nudge = inputs
@@ -170,7 +160,7 @@ def gradient_flow(
 
     def nudged_loss(nudges):
         def run(params, carry, xs, control):
-            return _through(push, cell, params, carry, xs, control, nudges)[:2]
+            return through(push, cell, params, carry, xs, control, nudges)[:2]
 
         value = loss(*unroll(cell._replace(unroll=run), params, carry, xs, **options))
         if jnp.shape(value) != ():
@@ -181,79 +171,18 @@ def gradient_flow(
 
     last = jax.eval_shape(lambda: unroll(cell, params, carry, xs, **options)[0])
     length = len(jax.tree.leaves(xs)[0])
-    return jax.tree.map(_norm, jax.grad(nudged_loss)(_zeros(last, length)))
-
-
-def _through(leaf: Callable, cell: Any, params, carry, xs, control, given) -> tuple:
-    """``(carry, hs, seen)`` of a cell, with `leaf` in place of each cell inside.
-
-    Args:
-        leaf: ``(cell, params, carry, xs, control, given) -> (carry, hs, seen)``, for a
-            cell that is no composition.
-        cell: a cell or a composition.
-        params, carry, xs, control: see `Cell.unroll`.
-        given: None, or a tree like the carry for `leaf`.
-    """
-    kind = cell.spec[0] if cell.spec and not isinstance(cell.parts, Gated) else None
-    if kind == "stack":
-        fresh = control.fresh or (None,) * len(cell.parts)
-        given = given or (None,) * len(cell.parts)
-        layers = []
-        for part, p, c, f, g in zip(
-            cell.parts, params, carry, fresh, given, strict=True
-        ):
-            c, xs, seen = _through(leaf, part, p, c, xs, control._replace(fresh=f), g)
-            layers.append((c, seen))
-        carry, seen = zip(*layers, strict=True)
-        return carry, xs, seen
-    if kind == "residual":
-        carry, hs, seen = _through(
-            leaf, cell.parts[0], params, carry, xs, control, given
-        )
-        return carry, jax.tree.map(jnp.add, hs, xs), seen
-    if kind == "learned_carry":
-        return _through(leaf, cell.parts[0], params.cell, carry, xs, control, given)
-    if (
-        kind == "bidirectional" and given is None
-    ):  # its merge is known to its unroll alone
-        fresh = control.fresh or (None, None)
-        there = control._replace(fresh=fresh[0])
-        back = control._replace(fresh=fresh[1], reverse=not control.reverse)
-        seen = [
-            _through(leaf, part, p, c, xs, way, None)[2]
-            for part, p, c, way in zip(
-                cell.parts, params, carry, (there, back), strict=True
-            )
-        ]
-        return *engine.run(cell, params, carry, xs, control), BidirectionalGates(*seen)
-    return leaf(cell, params, carry, xs, control, given)
+    return jax.tree.map(norm, jax.grad(nudged_loss)(_zeros(last, length)))
 
 
 def _zeros(carry: Any, length: int) -> Any:
     """A nudge of nothing for each step and carry leaf; floats for integers and keys too."""
 
     def one(c):
-        floats = jnp.issubdtype(c.dtype, jnp.inexact)
-        return jnp.zeros((length, *c.shape), c.dtype if floats else None)
+        return jnp.zeros((length, *c.shape), c.dtype if is_float(c) else None)
 
     return jax.tree.map(one, carry)
 
 
 def _nudged(carry: Any, nudge: Any) -> Any:
     """`carry` plus `nudge`, but for leaves that have no gradient."""
-    floats = lambda c: jnp.issubdtype(c.dtype, jnp.inexact)
-    return jax.tree.map(lambda c, n: c + n if floats(c) else c, carry, nudge)
-
-
-def _norm(g: jax.Array) -> jax.Array:
-    """The norm over the last axis, scaled so that small squares do not flush to zero."""
-    largest = jnp.max(jnp.abs(g), axis=-1, keepdims=True, initial=0)
-    scale = jnp.where(largest == 0, 1, largest)
-    return scale[..., 0] * jnp.linalg.norm(g / scale, axis=-1)
-
-
-def _check_cell(cell: Any) -> None:
-    if not isinstance(cell, Cell):
-        raise ValueError(
-            f"cell: expected a jaxrnn.Cell, got {cell!r}. Wrap a bare step in jaxrnn.Cell."
-        )
+    return jax.tree.map(lambda c, n: c + n if is_float(c) else c, carry, nudge)

@@ -1,0 +1,125 @@
+"""What an experiment is, where its results lie, and how they are made and kept."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+FOLDER = pathlib.Path(__file__).parent
+FULL, QUICK = FOLDER / "results", FOLDER.parent / "out" / "claims-quick"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+
+
+class Experiment(NamedTuple):
+    """A claim or a table.
+
+    Fields:
+        name: of its file, and of its results'.
+        title: what is claimed or reproduced.
+        rule: when it passes; written before the first run.
+        minutes: that all pieces take on 2 CPU cores.
+        settings: sizes, seeds and updates, plain numbers and lists: results of other
+            settings are made anew.
+        quick: the settings of `--quick`.
+        pieces: ``(settings) -> {name: run}``; a piece is what is made and saved at once,
+            ``run() -> result``, plain numbers, lists and dicts.
+        verdict: ``(settings, results) -> (passes, sentence)``; passes is None where only
+            a part of the rule can be said.
+        section: ``(settings, results) -> str``: Markdown for docs/claims.md.
+        draw: ``(settings, results, path) -> None``: the figure, or None.
+    """
+
+    name: str
+    title: str
+    rule: str
+    minutes: float
+    settings: dict
+    quick: dict
+    pieces: Callable[[dict], dict[str, Callable[[], Any]]]
+    verdict: Callable[[dict, dict], tuple[bool | None, str]]
+    section: Callable[[dict, dict], str]
+    draw: Callable[[dict, dict, pathlib.Path], None] | None = None
+
+
+def path_of(experiment: Experiment, quick: bool) -> pathlib.Path:
+    """Where the results of an experiment lie."""
+    return (QUICK if quick else FULL) / f"{experiment.name}.json"
+
+
+def load(experiment: Experiment, quick: bool = False) -> dict[str, Any]:
+    """``{piece: {"result", "seconds", "made"}}`` of those with the present settings."""
+    path = path_of(experiment, quick)
+    settings = experiment.quick if quick else experiment.settings
+    if not path.exists():
+        return {}
+    saved = json.loads(path.read_text())
+    return saved["pieces"] if saved["settings"] == _plain(settings) else {}
+
+
+def results(experiment: Experiment, quick: bool = False) -> dict[str, Any] | None:
+    """``{piece: result}``, or None where one is not made yet."""
+    settings = experiment.quick if quick else experiment.settings
+    saved = load(experiment, quick)
+    names = list(experiment.pieces(settings))
+    if any(name not in saved for name in names):
+        return None
+    return {name: saved[name]["result"] for name in names}
+
+
+def run(experiment: Experiment, quick: bool = False) -> Iterator[tuple[str, float]]:
+    """Makes the pieces that are missing; yields each one's name and seconds.
+
+    Every piece is written as soon as it is made: what is cut off goes on from there.
+    """
+    settings = experiment.quick if quick else experiment.settings
+    done = load(experiment, quick)
+    for name, make in experiment.pieces(settings).items():
+        if name in done:
+            continue
+        start = time.perf_counter()
+        result = _plain(make())
+        seconds = time.perf_counter() - start
+        done[name] = {"seconds": round(seconds, 1), "made": _made(experiment), "result": result}
+        _write(path_of(experiment, quick), {"settings": _plain(settings), "pieces": done})
+        yield name, seconds
+
+
+def _made(experiment: Experiment) -> dict:
+    """With what a result was made."""
+    sources = sorted(FOLDER.parent.glob("jaxrnn/**/*.py"))
+    sources += [FOLDER / "training.py", FOLDER / f"{experiment.name}.py"]
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "on": datetime.date.today().isoformat(),
+        "code": code.hexdigest()[:12],
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **versions,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; what is not finite is refused."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _write(path: pathlib.Path, content: dict) -> None:
+    """All or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dump = lambda value: json.dumps(value, allow_nan=False)
+    lines = [f"  {dump(name)}: {dump(piece)}" for name, piece in content["pieces"].items()]
+    pieces = ",\n".join(lines)
+    text = f'{{"settings": {dump(content["settings"])},\n "pieces": {{\n{pieces}\n}}}}\n'
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}", delete=False
+    ) as file:
+        file.write(text)
+    os.replace(file.name, path)

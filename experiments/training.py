@@ -1,0 +1,277 @@
+"""Populations of small networks: one way to train, tune and examine for all experiments.
+
+A network is a cell and a linear readout. Members of a population differ in their seed (of
+weights and of data: members of two cells with one seed read the same data) and in
+hyperparameters. Learning rates and such are tuned by `tune`, with the same number of
+configurations for each cell and with seeds that are reported nowhere.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxrnn
+from jaxrnn import initializers, train
+from jaxrnn.tasks import Batch
+
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+TUNING_SEEDS = (1000, 1001)
+MOST_PARAMETERS = 5000  # of "equal parameters", for an input of width 2
+
+
+class Task(NamedTuple):
+    """What is learned.
+
+    Fields:
+        draw: ``(key) -> Batch``, training data.
+        features: how many symbols or numbers an input has; symbols go in one-hot.
+        outputs: numbers the readout returns a step.
+        kind: "number" (squared error), "class" (softmax) or "set" (a sigmoid for each).
+        near: a number is right if it is off by less.
+    """
+
+    draw: Callable
+    features: int
+    outputs: int
+    kind: str
+    near: float = 0.04
+
+
+class Contender(NamedTuple):
+    """A cell with what is tuned of it beside the learning rate.
+
+    Fields:
+        name: for tables and pictures.
+        make: ``(hidden, option) -> Cell``; `option` is traced.
+        options: two values of it.
+        means: what the options are.
+        gates: kernels it has for each of the simple RNN's, and as many biases.
+    """
+
+    name: str
+    make: Callable
+    options: tuple[float, float]
+    means: str
+    gates: int
+
+
+BELT = {"activation": "relu", "recurrent_init": initializers.identity()}
+BELT["kernel_init"] = jax.nn.initializers.normal(0.01)
+RNN = Contender(
+    "simple RNN",
+    lambda hidden, option: jaxrnn.simple_rnn(hidden),
+    (1.0, 0.1),
+    "norm that gradients are clipped to",
+    1,
+)
+IRNN = RNN._replace(
+    name="IRNN", make=lambda hidden, option: jaxrnn.simple_rnn(hidden, **BELT)
+)
+GRU = Contender(
+    "GRU",
+    lambda hidden, option: jaxrnn.gru(hidden, update_bias=option),
+    (0.0, 3.0),
+    "bias of the keep gate",
+    3,
+)
+LSTM = Contender(
+    "LSTM",
+    lambda hidden, option: jaxrnn.lstm(hidden, forget_bias=option),
+    (1.0, 3.0),
+    "bias of the forget gate",
+    4,
+)
+THREE = (RNN, GRU, LSTM)
+
+
+def width(contender: Contender, task: Task, like: int) -> int:
+    """Units with as many parameters as an LSTM of `like` units, or just below."""
+
+    def count(gates, hidden, extra):
+        recurrent = gates * hidden * (task.features + hidden + 1) + extra * hidden
+        return recurrent + task.outputs * (hidden + 1)
+
+    most = count(4, like, 0)
+    extra = contender.name == "GRU"  # its second bias of n
+    fits = [h for h in range(1, 20 * like) if count(contender.gates, h, extra) <= most]
+    return fits[-1]
+
+
+def outputs(cell: jaxrnn.Cell, task: Task, params: Any, batch: Batch) -> jax.Array:
+    """The readout at every step, [T, B, outputs]."""
+    xs = batch.inputs
+    if jnp.issubdtype(xs.dtype, jnp.integer):
+        xs = jax.nn.one_hot(xs, task.features, dtype=jnp.float32)
+    _, hs = jaxrnn.unroll(cell, params["cell"], None, xs)
+    return hs @ params["readout"]["kernel"] + params["readout"]["bias"]
+
+
+def scores(task: Task, said: jax.Array, batch: Batch) -> dict:
+    """Loss and whether it is right, of every step: [T, B]."""
+    if task.kind == "number":
+        off = (said - batch.targets)[..., 0]
+        return {"loss": off**2, "right": jnp.abs(off) < task.near}
+    if task.kind == "class":
+        losses = optax.softmax_cross_entropy_with_integer_labels(said, batch.targets)
+        return {"loss": losses, "right": said.argmax(-1) == batch.targets}
+    losses = optax.sigmoid_binary_cross_entropy(said, batch.targets).sum(-1)
+    return {"loss": losses, "right": ((said > 0) == (batch.targets > 0.5)).all(-1)}
+
+
+def trial(
+    contender: Contender, hidden: int, task: Task, steps: int
+) -> Callable[[dict], train.Trial]:
+    """``(hyper) -> Trial``, hyper of rate, option and seed."""
+
+    def one(hyper):
+        cell = contender.make(hidden, hyper["option"])
+
+        def loss(params, carry, batch, key):
+            found = scores(task, outputs(cell, task, params, batch), batch)
+            weights = batch.mask.astype(jnp.float32)
+            return None, {
+                name: train.mean(values.astype(jnp.float32), weights)
+                for name, values in found.items()
+            }
+
+        clip = hyper["option"] if contender in (RNN, IRNN) else 1.0
+        # Constant for half of the updates, then down to a tenth: a sharper end for all.
+        rate = optax.join_schedules(
+            [
+                lambda n: hyper["rate"],
+                lambda n: hyper["rate"] * 0.1 ** (n / (steps - steps // 2)),
+            ],
+            [steps // 2],
+        )
+        optimizer = optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
+        return train.Trial(
+            loss,
+            optimizer,
+            train.init(
+                begin(cell, task, hidden, hyper["seed"]),
+                optimizer,
+                jax.random.fold_in(jax.random.key(1), hyper["seed"]),
+            ),
+        )
+
+    return one
+
+
+def begin(cell: jaxrnn.Cell, task: Task, hidden: int, seed: Any) -> dict:
+    """Fresh parameters."""
+    of_cell, of_readout = jax.random.split(
+        jax.random.fold_in(jax.random.key(0), seed)
+    )
+    kernel = jax.nn.initializers.glorot_uniform()(of_readout, (hidden, task.outputs))
+    readout = {"kernel": kernel, "bias": jnp.zeros(task.outputs)}
+    return {"cell": cell.init(of_cell, task.features), "readout": readout}
+
+
+def population(
+    contender: Contender,
+    hidden: int,
+    task: Task,
+    hypers: dict,
+    steps: int,
+    log_every: int,
+) -> train.Swept:
+    """All members, trained at once."""
+    return train.sweep(
+        trial(contender, hidden, task, steps),
+        hypers,
+        task.draw,
+        steps=steps,
+        steps_per_call=log_every,
+        log_every=log_every,
+        progress=False,
+    )
+
+
+def tune(contender: Contender, hidden: int, task: Task, steps: int, log_every: int) -> dict:
+    """The best of eight configurations: 4 learning rates times 2 options.
+
+    Returns:
+        "rate" and "option" of the least loss in the last row, the mean over the tuning
+        seeds, and "tried": all of them with that loss.
+    """
+    grid = train.grid(rate=RATES, option=contender.options, seed=TUNING_SEEDS)
+    swept = population(contender, hidden, task, grid, steps, log_every)
+    shape = (len(RATES) * len(contender.options), len(TUNING_SEEDS))
+    losses = swept.means["loss"][:, -1].reshape(shape)
+    losses = np.where(np.isfinite(losses), losses, np.inf).mean(axis=1)
+    configurations = [
+        {"rate": float(rate), "option": float(option)}
+        for rate in RATES
+        for option in contender.options
+    ]
+    best = configurations[int(np.argmin(losses))]
+    tried = [
+        {**c, "loss": float(loss)}
+        for c, loss in zip(configurations, losses, strict=True)
+    ]
+    return {**best, "tried": tried}
+
+
+def examine(
+    contender: Contender,
+    hidden: int,
+    task: Task,
+    swept: train.Swept,
+    score: Callable[[Callable, Any], Any],
+) -> Any:
+    """``score(said, key)`` of each member, [members, ...].
+
+    Args:
+        contender, hidden, task, swept: as `population` had and returned them.
+        score: from ``said``, which is ``(batch) -> outputs`` of a member, and a key of the
+            member's own that no training has used.
+    """
+
+    @jax.jit
+    @jax.vmap
+    def one(params, option, seed):
+        cell = contender.make(hidden, option)
+        said = lambda batch: outputs(cell, task, params, batch)
+        return score(said, jax.random.fold_in(jax.random.key(2), seed))
+
+    hypers = swept.hypers
+    found = one(swept.state.params, hypers["option"], hypers["seed"])
+    return jax.tree.map(np.asarray, found)
+
+
+def report(
+    contender: Contender,
+    hidden: int,
+    task: Task,
+    chosen: dict,
+    seeds: int,
+    steps: int,
+    log_every: int,
+    score: Callable | None = None,
+) -> dict:
+    """Trains seeds 0, 1, ... with a tuned configuration.
+
+    Returns:
+        Of each seed the curves "loss" and "right" [seeds, rows] and "steps" [rows], and
+        what `examine` found, under "score".
+    """
+    each = np.arange(seeds)
+    same = lambda name: np.full(seeds, chosen[name], np.float32)
+    hypers = {"rate": same("rate"), "option": same("option"), "seed": each}
+    swept = population(contender, hidden, task, hypers, steps, log_every)
+    found = {"steps": swept.steps.tolist()}
+    found |= {name: rounded(mean) for name, mean in swept.means.items()}
+    if score is not None:
+        values = examine(contender, hidden, task, swept, score)
+        found["score"] = jax.tree.map(rounded, values)
+    return found
+
+
+def rounded(values: Any) -> list:
+    """As lists of 5 digits: what is read in a table, at a fifth of the bytes."""
+    array = np.asarray(values, np.float64)
+    return np.vectorize(lambda v: float(f"{v:.5g}"))(array).tolist() if array.size else []
