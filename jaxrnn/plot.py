@@ -292,6 +292,179 @@ def gradient_flow(
     return _legend(ax) if legend else ax
 
 
+def memory_span(
+    spans: Mapping[str, Any],
+    lags: Sequence[int],
+    *,
+    title: str,
+    ylabel: str = "change of the output (log scale)",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """How far an input of `lag` steps ago moves the output, a line for each label.
+
+    Args:
+        spans: label -> ``[L]``, such as `jaxrnn.probe.memory_span` for one row. Zeros are
+            left out, for a log scale has none.
+        lags: L numbers of steps.
+        title: what is shown.
+        ylabel: what the height is.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for spans that are not ``[L]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> ax = plot.memory_span({"GRU": [1.0, 0.1]}, [0, 5], title="at the start")
+        >>> ax.lines[0].get_xdata().tolist(), ax.get_yscale()
+        ([0, 5], 'log')
+    """
+    ax = _axes(ax)
+    for (label, line), style in zip(spans.items(), _styles(spans), strict=True):
+        _check(f"spans[{label!r}]", line, (len(lags),), "one number a lag")
+        line = np.asarray(line)
+        ax.plot(np.array(lags), np.where(line > 0, line, np.nan), label=label, **style)
+    ax.set_yscale("log")
+    ax.grid(alpha=0.3)
+    ax.set(title=title, xlabel="lag (steps before the end)", ylabel=ylabel)
+    return _legend(ax)
+
+
+def timescales(
+    scales: Mapping[str, Any], *, title: str, ax: "Axes | None" = None
+) -> "Axes":
+    """How many steps each unit holds on, the longest first, on a log scale.
+
+    Args:
+        scales: label -> ``[H]``, such as a field of `jaxrnn.probe.timescale` for one row.
+            Units that hold on for ever, or not at all, leave a gap.
+        title: what is shown.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for scales that are not ``[H]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> ax = plot.timescales({"LSTM": [3.0, 20.0, 5.0]}, title="trained")
+        >>> ax.lines[0].get_ydata().tolist()
+        [20.0, 5.0, 3.0]
+    """
+    ax = _ranked("scales", scales, _axes(ax), log=True)
+    ax.set(title=title, xlabel="unit, by rank", ylabel="time scale (steps, log scale)")
+    return _legend(ax)
+
+
+def spectrum(
+    values: Mapping[str, Any], *, title: str, ax: "Axes | None" = None
+) -> "Axes":
+    """Singular values of a step's Jacobian, the largest first; 1 neither grows nor dies.
+
+    Args:
+        values: label -> ``[..., D]``, such as `jaxrnn.probe.jacobian_spectrum`: of each
+            rank the median over all steps and rows is drawn. Zeros leave a gap.
+        title: what is shown.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes, on a log scale.
+
+    Raises:
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> ax = plot.spectrum({"GRU": [[1.0, 0.5], [0.8, 0.3]]}, title="at the start")
+        >>> ax.lines[1].get_ydata().tolist()
+        [0.9, 0.4]
+    """
+    ax = _axes(ax)
+    ax.axhline(1, color="0.7", linewidth=1)
+    middle = {
+        label: np.median(np.reshape(value, (-1, np.shape(value)[-1])), axis=0)
+        for label, value in values.items()
+    }
+    ax = _ranked("values", middle, ax, log=True)
+    ax.set(title=title, xlabel="rank", ylabel="singular value (log scale)")
+    return _legend(ax)
+
+
+def exponents(
+    values: Mapping[str, Any], *, title: str, ax: "Axes | None" = None
+) -> "Axes":
+    """Lyapunov exponents, the largest first; above 0 small differences grow.
+
+    Args:
+        values: label -> ``[K]``, such as `jaxrnn.probe.lyapunov` for one row. What is not
+            finite leaves a gap.
+        title: what is shown.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for values that are not ``[K]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> ax = plot.exponents({"RNN": [-0.5, 0.1]}, title="chaos")
+        >>> ax.lines[1].get_ydata().tolist()
+        [0.1, -0.5]
+    """
+    ax = _axes(ax)
+    ax.axhline(0, color="0.7", linewidth=1)
+    ax = _ranked("values", values, ax, log=False)
+    ax.set(title=title, xlabel="rank", ylabel="exponent (nats a step)")
+    return _legend(ax)
+
+
+def ablation(
+    scores: Any, whole: float, *, title: str, ylabel: str, ax: "Axes | None" = None
+) -> "Axes":
+    """The score without each unit, the most missed first, beside that of the whole network.
+
+    Args:
+        scores: ``[H]``, such as `jaxrnn.probe.ablation`.
+        whole: the score with all units.
+        title: what is shown.
+        ylabel: what the score is.
+        ax: axes to draw on; None: new ones.
+
+    Returns:
+        The axes; below each bar the unit's number.
+
+    Raises:
+        ValueError: for scores that are not ``[H]``.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> from jaxrnn import plot
+        >>> ax = plot.ablation([0.9, 0.5, 1.0], 1.0, title="who", ylabel="accuracy")
+        >>> [label.get_text() for label in ax.get_xticklabels()]
+        ['1', '0', '2']
+    """
+    scores = np.asarray(scores)
+    _check("scores", scores, (scores.size,), "one number a unit")
+    ax = _axes(ax)
+    order = np.argsort(-np.abs(scores - whole), kind="stable")
+    ax.bar(range(len(order)), scores[order], color=COLOURS[0])
+    ax.axhline(whole, color=COLOURS[1], linestyle="--", label="all units")
+    ax.set_xticks(range(len(order)), [str(unit) for unit in order])
+    ax.grid(alpha=0.3, axis="y")
+    ax.set(title=title, xlabel="silenced unit", ylabel=ylabel)
+    return _legend(ax)
+
+
 def accuracy(
     distances: Sequence[int],
     accuracies: Mapping[str, Any],
@@ -408,6 +581,20 @@ def _axes(ax: "Axes | None") -> "Axes":
 
 def _pyplot() -> Any:
     return need("matplotlib.pyplot")
+
+
+def _ranked(name: str, lines: Mapping[str, Any], ax: "Axes", *, log: bool) -> "Axes":
+    """Each label's numbers from the largest; what a scale cannot show leaves a gap."""
+    for (label, line), style in zip(lines.items(), _styles(lines), strict=True):
+        line = np.asarray(line, float)
+        _check(f"{name}[{label!r}]", line, (line.size,), "of one row")
+        ordered = -np.sort(-line)
+        shown = np.isfinite(ordered) & ((ordered > 0) | (not log))
+        ordered = np.where(shown, ordered, np.nan)
+        ax.plot(np.arange(1, len(ordered) + 1), ordered, label=label, **style)
+    ax.set_yscale("log" if log else "linear")
+    ax.grid(alpha=0.3)
+    return ax
 
 
 def _heat(ax, values, words, title, units, colours, low, high, label) -> "Axes":

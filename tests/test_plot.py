@@ -120,6 +120,40 @@ def test_gradient_flow_counts_lags_from_the_end():
     assert plot.gradient_flow(norms, title="after", legend=False).get_legend() is None
 
 
+def test_memory_span_is_drawn_at_its_lags():
+    ax = plot.memory_span({"a": [1.0, 0.0, 1e-4], "b": [2, 1, 3]}, [0, 4, 9], title="x")
+    one, other = ax.lines
+    assert one.get_xdata().tolist() == other.get_xdata().tolist() == [0, 4, 9]
+    np.testing.assert_array_equal(one.get_ydata(), [1, np.nan, 1e-4])
+    assert ax.get_yscale() == "log"
+    assert covers_no_data(ax)
+
+
+def test_ranks_begin_with_the_largest_and_leave_gaps():
+    scales = {"LSTM": [0.0, 20.0, np.inf, 3.0], "GRU": [1.0, 2.0]}
+    ax = plot.timescales(scales, title="trained")
+    lstm, gru = ax.lines
+    np.testing.assert_array_equal(lstm.get_ydata(), [np.nan, 20, 3, np.nan])
+    assert lstm.get_xdata().tolist() == [1, 2, 3, 4]
+    assert gru.get_ydata().tolist() == [2, 1]
+    assert covers_no_data(ax)
+    values = np.array([[[3.0, 1.0]], [[1.0, 0.5]], [[2.0, 0.0]]])
+    level, line = plot.spectrum({"GRU": values}, title="x").lines
+    assert set(level.get_ydata()) == {1}
+    assert line.get_ydata().tolist() == [2, 0.5]
+    level, line = plot.exponents({"GRU": [-0.5, 0.25, -np.inf]}, title="x").lines
+    assert set(level.get_ydata()) == {0}
+    np.testing.assert_array_equal(line.get_ydata(), [0.25, -0.5, np.nan])
+
+
+def test_ablation_begins_with_the_unit_most_missed():
+    ax = plot.ablation([0.9, 0.5, 1.0], 0.97, title="x", ylabel="accuracy")
+    assert [bar.get_height() for bar in ax.patches] == [0.5, 0.9, 1.0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "0", "2"]
+    assert set(ax.lines[0].get_ydata()) == {0.97}
+    assert covers_no_data(ax)
+
+
 def test_accuracy_shows_median_and_reach():
     found = {
         "RNN": [[0.5, 0.4, 0.6], [0.6, 0.5, 0.5], [0.9, 0.6, 0.4]],
@@ -169,6 +203,18 @@ def test_more_lines_than_colours_are_refused():
         (
             lambda: plot.gradient_flow({"a": STATE}, title=""),
             r"\['a'\]: expected \[T\]",
+        ),
+        (
+            lambda: plot.memory_span({"a": [1, 2]}, [0], title=""),
+            r"\['a'\]: expected \[1\]",
+        ),
+        (
+            lambda: plot.timescales({"a": STATE}, title=""),
+            r"scales\['a'\]: expected",
+        ),
+        (
+            lambda: plot.ablation(STATE, 1.0, title="", ylabel=""),
+            "scores: expected",
         ),
         (
             lambda: plot.accuracy([1, 2], {"a": [1, 1]}, title=""),

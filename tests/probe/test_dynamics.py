@@ -209,5 +209,5 @@ def test_errors_name_what_is_wrong():
     for run in (probe.jacobian_spectrum, probe.lyapunov, probe.timescale):
         with pytest.raises(ValueError, match="cell: expected a jaxrnn"):
             run(cell.step, params, carry, xs)
-        with pytest.raises(ValueError, match="xs: expected"):
+        with pytest.raises(ValueError, match="x: expected"):
             run(cell, params, carry, xs[0, 0])
