@@ -6,9 +6,14 @@ import os
 # `make slow` runs the laws of time once more with the full optimiser.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import hypothesis
 import jax
 
 from jaxrnn.engine import deferred
+
+# For who only wants to know that a test fails: to look for the smallest case takes a minute.
+found = hypothesis.settings(phases=("explicit", "generate"))
+hypothesis.settings.register_profile("found", found)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 4)

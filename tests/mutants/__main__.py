@@ -37,8 +37,7 @@ COPIED = (
     "pyproject.toml",
 )
 PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
-# What fails in the middle of a trace has a traceback that takes a minute to be written.
-PYTEST += ("--tb=no",)
+PYTEST += ("--tb=no", "--hypothesis-profile=found")
 NEVER = "never"
 
 
