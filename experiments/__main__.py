@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from experiments import EXPERIMENTS
+from experiments.catalogue import EXPERIMENTS
 from experiments.registry import load, results, run
 
 
@@ -14,7 +14,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument("names", nargs="*", help="experiments; none: all")
     parser.add_argument("--quick", action="store_true", help="reduced")
-    parser.add_argument("--list", action="store_true", help="what there is, and is made")
+    parser.add_argument(
+        "--list", action="store_true", help="what there is, and is made"
+    )
     options = parser.parse_args()
     known = {experiment.name: experiment for experiment in EXPERIMENTS}
     for name in options.names:

@@ -58,7 +58,9 @@ def check(case: str, steps: int, hidden: int, seed: int) -> bool:
     now = gates(params, before, recur(params, before, project(params, xs[-1])))
     candidate = now.g if name == "LSTM" else now.n
     if bool((np.abs(candidate) == 1).all()):
-        raise ValueError("candidates: expected some below 1, where there is a difference.")
+        raise ValueError(
+            "candidates: expected some below 1, where there is a difference."
+        )
     close = jnp.abs(memory(last) - candidate) <= 2 * jnp.finfo(candidate.dtype).eps
     return bool(close.all())
 
@@ -87,11 +89,13 @@ def section(settings, results):
     ]
     for case, result in results.items():
         name, _, claim = CASES[case]
-        rows.append(f"| {name}, {case} | {claim} | {result['holds']} of {result['of']} |")
+        rows.append(
+            f"| {name}, {case} | {claim} | {result['holds']} of {result['of']} |"
+        )
     return f"""\
-The figure of speech can be checked without training anything: a bias of ±10,000 holds a gate
-at exactly 0 or 1, whatever the input, and {settings["steps"]:,} steps later the memory is
-compared with what went in.
+The figure of speech can be checked without training anything: a bias of ±10,000 holds a
+gate at exactly 0 or 1, whatever the input, and {settings["steps"]:,} steps later the memory
+is compared with what went in.
 
 {chr(10).join(rows)}
 

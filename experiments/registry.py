@@ -86,8 +86,14 @@ def run(experiment: Experiment, quick: bool = False) -> Iterator[tuple[str, floa
         start = time.perf_counter()
         result = _plain(make())
         seconds = time.perf_counter() - start
-        done[name] = {"seconds": round(seconds, 1), "made": _made(experiment), "result": result}
-        _write(path_of(experiment, quick), {"settings": _plain(settings), "pieces": done})
+        done[name] = {
+            "seconds": round(seconds, 1),
+            "made": _made(experiment),
+            "result": result,
+        }
+        _write(
+            path_of(experiment, quick), {"settings": _plain(settings), "pieces": done}
+        )
         yield name, seconds
 
 
@@ -115,9 +121,13 @@ def _write(path: pathlib.Path, content: dict) -> None:
     """All or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dump = lambda value: json.dumps(value, allow_nan=False)
-    lines = [f"  {dump(name)}: {dump(piece)}" for name, piece in content["pieces"].items()]
+    lines = [
+        f"  {dump(name)}: {dump(piece)}" for name, piece in content["pieces"].items()
+    ]
     pieces = ",\n".join(lines)
-    text = f'{{"settings": {dump(content["settings"])},\n "pieces": {{\n{pieces}\n}}}}\n'
+    text = (
+        f'{{"settings": {dump(content["settings"])},\n "pieces": {{\n{pieces}\n}}}}\n'
+    )
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}", delete=False
     ) as file:

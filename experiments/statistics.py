@@ -17,9 +17,7 @@ class Interval(NamedTuple):
 
     def show(self, form: str = "{:.3g}") -> str:
         """``0.52 [0.50, 0.55]``"""
-        middle, low, high = (
-            "never" if np.isinf(v) else form.format(v) for v in self
-        )
+        middle, low, high = ("never" if np.isinf(v) else form.format(v) for v in self)
         return f"{middle} [{low}, {high}]"
 
 

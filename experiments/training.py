@@ -132,9 +132,8 @@ def trial(
 
         def loss(params, carry, batch, key):
             found = scores(task, outputs(cell, task, params, batch), batch)
-            weights = batch.mask.astype(jnp.float32)
             return None, {
-                name: train.mean(values.astype(jnp.float32), weights)
+                name: train.mean(values.astype(jnp.float32), batch.mask)
                 for name, values in found.items()
             }
 
@@ -163,9 +162,7 @@ def trial(
 
 def begin(cell: jaxrnn.Cell, task: Task, hidden: int, seed: Any) -> dict:
     """Fresh parameters."""
-    of_cell, of_readout = jax.random.split(
-        jax.random.fold_in(jax.random.key(0), seed)
-    )
+    of_cell, of_readout = jax.random.split(jax.random.fold_in(jax.random.key(0), seed))
     kernel = jax.nn.initializers.glorot_uniform()(of_readout, (hidden, task.outputs))
     readout = {"kernel": kernel, "bias": jnp.zeros(task.outputs)}
     return {"cell": cell.init(of_cell, task.features), "readout": readout}
@@ -191,7 +188,9 @@ def population(
     )
 
 
-def tune(contender: Contender, hidden: int, task: Task, steps: int, log_every: int) -> dict:
+def tune(
+    contender: Contender, hidden: int, task: Task, steps: int, log_every: int
+) -> dict:
     """The best of eight configurations: 4 learning rates times 2 options.
 
     Returns:
@@ -274,4 +273,6 @@ def report(
 def rounded(values: Any) -> list:
     """As lists of 5 digits: what is read in a table, at a fifth of the bytes."""
     array = np.asarray(values, np.float64)
-    return np.vectorize(lambda v: float(f"{v:.5g}"))(array).tolist() if array.size else []
+    return (
+        np.vectorize(lambda v: float(f"{v:.5g}"))(array).tolist() if array.size else []
+    )

@@ -11,7 +11,7 @@ import jax
 
 from jaxrnn.engine import deferred
 
-# For who only wants to know that a test fails: to look for the smallest case takes a minute.
+# For who only wants to know that a test fails: the smallest case takes a minute to find.
 found = hypothesis.settings(phases=("explicit", "generate"))
 hypothesis.settings.register_profile("found", found)
 

@@ -267,6 +267,10 @@ DEFERRED_CLOSED = module(
     ("tangents of constants in output are lost", "(dconsts[3], held[0]))", "(tangents.none(consts[3]), held[0]))"),
     ("outputs add nothing to the tangent", "ds = tangents.add(h, ds, dh)", "ds = ds"),
     ("recur's constants go to project", "carry, project.call(consts[0], params, x))", "carry, project.call(consts[1], params, x))"),
+)
+DEFERRED_ROWS = module(
+    "jaxrnn/engine/deferred.py",
+    "tests/laws/test_transform.py -k closed_over_value",
     ("rows of a cell that knows its batch", "return axes if shapes(one_step(whole, axes)) == shapes(row) else 0", "return axes"),
 )
 DEFERRED_PADDING = module(
@@ -370,9 +374,13 @@ FLOW = module(
 )
 THROUGH = module(
     "jaxrnn/probe/through.py",
-    "tests/probe/test_recording.py -k errors or (gates and stack) or both_directions",
+    "tests/probe/test_recording.py -k gates and stack",
     ("a layer's gates read the inputs", "            c, xs, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)", "            c, ys, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)"),
     ("residuals are forgotten", "return carry, jax.tree.map(jnp.add, hs, xs), seen", "return carry, hs, seen"),
+)
+THROUGH_BOTH = module(
+    "jaxrnn/probe/through.py",
+    "tests/probe/test_recording.py -k errors or both_directions",
     ("the backward cell's gates run forwards", "back = control._replace(fresh=fresh[1], reverse=not control.reverse)", "back = control._replace(fresh=fresh[1])"),
     ("a bidirectional cell is probed", 'if cell.spec[:1] == ("bidirectional",):', "if False:"),
 )
@@ -384,33 +392,49 @@ NORMS = module(
 )
 DYNAMICS = module(
     "jaxrnn/probe/dynamics.py",
-    "tests/probe/test_dynamics.py",
+    "tests/probe/test_dynamics.py -k spectrum or exponents",
     ("the Jacobian turned", "jax.vmap(lambda e: push(jnp.broadcast_to(e, flat.shape)), 0, -1)", "jax.vmap(lambda e: push(jnp.broadcast_to(e, flat.shape)), 0, 0)"),
     ("the carry stands still", "        return cell.step(params, carry, x)[0], values", "        return carry, values"),
     ("the warmup is counted", "counts = jnp.arange(length) >= warmup", "counts = jnp.arange(length) >= 0"),
     ("divided by all steps", "return total / (length - warmup)", "return total / length"),
     ("changes are not made orthonormal", "changes, triangle = jnp.linalg.qr(", "_, triangle = jnp.linalg.qr("),
     ("leaves in one another's place", "            at += size\n", "            at += 0 * size\n"),
+)
+TIMESCALES = module(
+    "jaxrnn/probe/dynamics.py",
+    "tests/probe/test_dynamics.py -k time_scales",
     ("the padding is a step", "return carry, hs, jax.tree.map(lambda t: _decay(t, count), total)", "return carry, hs, jax.tree.map(lambda t: _decay(t, count * 0 + len(hs)), total)"),
     ("the gates of the next step", "        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)", "        now = activate(params, new, recur(params, new, project(params, x)))\n        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)"),
-    ("units mix in the diagonal", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=False)", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=True)"),
     ("a mean of decays", "t + jnp.log(jnp.abs(k))", "t + jnp.abs(k) - 1"),
+    ("units mix in the diagonal", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=False)", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=True)"),
+)
+DYNAMICS_DOOR = module(
+    "jaxrnn/probe/dynamics.py",
+    "tests/probe/test_dynamics.py -k errors",
     ("any warmup", "if not 0 <= warmup < length:", "if False:"),
     ("any count", "if not 1 <= count <= flat.shape[-1]:", "if False:"),
 )
 INFLUENCE = module(
     "jaxrnn/probe/influence.py",
-    "tests/probe/test_influence.py",
+    "tests/probe/test_influence.py -k span",
     ("lags off by one", "[length - 1 - lag for lag in lags]", "[length - lag for lag in lags]"),
     ("all later inputs are changed", "select(t == at, other, x)", "select(t >= at, other, x)"),
     ("compared with the next lag", "norm(h[:-1] - h[-1])", "norm(h[:-1] - h[1:])"),
-    ("any lags", "if not len(lags) or min(lags) < 0 or max(lags) >= length:", "if False:"),
-    ("any others", "if types(xs) != types(others):", "if False:"),
+)
+ABLATION = module(
+    "jaxrnn/probe/influence.py",
+    "tests/probe/test_influence.py -k silenced",
     ("a silenced unit starts as it was", "            carry = quiet(carry)\n            now", "            now"),
     ("a silenced unit is shown", "            carry = quiet(update(carry, now))\n            return carry, output(carry)", "            new = update(carry, now)\n            return quiet(new), output(new)"),
     ("all others are silenced", "[*all_on[:n], ~unit, *all_on[n + 1 :]]", "[*all_on[:n], unit, *all_on[n + 1 :]]"),
     ("other layers are silenced", "[*all_on[:n], ~unit, *all_on[n + 1 :]]", "[*(~a for a in all_on[:n]), ~unit, *all_on[n + 1 :]]"),
     ("a step without gates is not silenced", "cell.step(params, quiet(carry), x)", "cell.step(params, carry, x)"),
+)
+INFLUENCE_DOOR = module(
+    "jaxrnn/probe/influence.py",
+    "tests/probe/test_influence.py -k errors",
+    ("any lags", "if not len(lags) or min(lags) < 0 or max(lags) >= length:", "if False:"),
+    ("any others", "if types(xs) != types(others):", "if False:"),
     ("widths are not compared", "if len(widths) != 1:", "if False:"),
 )
 # fmt: on
@@ -443,6 +467,7 @@ MODULES = (
     DEFERRED,
     DEFERRED_BLOCKS,
     DEFERRED_CLOSED,
+    DEFERRED_ROWS,
     DEFERRED_PADDING,
     TANGENTS,
     HOIST,
@@ -455,8 +480,13 @@ MODULES = (
     PROBE,
     FLOW,
     THROUGH,
+    THROUGH_BOTH,
     NORMS,
     DYNAMICS,
+    TIMESCALES,
+    DYNAMICS_DOOR,
     INFLUENCE,
+    ABLATION,
+    INFLUENCE_DOOR,
     *MUSEUM,
 )

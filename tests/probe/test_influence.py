@@ -118,10 +118,14 @@ def test_of_a_cell_without_gates_the_carry_is_silenced():
 
     adder = jaxrnn.Cell(lambda key, f: (), lambda p, x: jnp.zeros_like(x), step)
     xs = jax.random.normal(jax.random.key(0), (T, B, F))
-    found = probe.ablation(adder, (), None, xs, lambda carry, hs: (carry, hs[-1]))
-    carries, shown = found
+    start = jax.random.normal(jax.random.key(1), (B, F))
+    score = lambda carry, hs: (carry, hs[0], hs[-1])
+    carries, first, shown = probe.ablation(adder, (), start, xs, score)
     for unit in range(F):
-        expected = np.array(xs.sum(axis=0))
+        began = np.array(start + xs[0])
+        began[:, unit] = xs[0, :, unit]
+        np.testing.assert_allclose(first[unit], began, rtol=1e-12)
+        expected = np.array(start + xs.sum(axis=0))
         expected[:, unit] = 0
         np.testing.assert_allclose(carries[unit], expected, rtol=1e-12)
         expected[:, unit] = xs[-1, :, unit]  # what the cell makes of an empty carry

@@ -1,0 +1,123 @@
+"""Cells compared on tasks: at equal width and with equal parameters, tuned alike."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import statistics, training
+from experiments.training import Contender, Task
+from jaxrnn import plot
+
+SETTINGS = {"hidden": 32, "seeds": 10, "tuning": 400, "updates": 2000, "every": 50}
+QUICK = {"hidden": 8, "seeds": 3, "tuning": 20, "updates": 40, "every": 20}
+
+
+def entries(contenders: Sequence[Contender], task: Task, hidden: int) -> dict:
+    """``{label: (contender, units)}``: as many units as the LSTM, or as many parameters."""
+    found = {}
+    for contender in contenders:
+        for units in (hidden, training.width(contender, task, hidden)):
+            found[f"{contender.name}, {units} units"] = (contender, units)
+    return found
+
+
+def compare(
+    contender: Contender,
+    units: int,
+    task: Task,
+    settings: dict,
+    score: Callable | None = None,
+) -> dict:
+    """Tunes and trains: a piece's result.
+
+    Returns:
+        "parameters", "chosen" (see `training.tune`), the curves and the score (see
+        `training.report`).
+    """
+    every = settings["every"]
+    chosen = training.tune(contender, units, task, settings["tuning"], every)
+    found = training.report(
+        contender,
+        units,
+        task,
+        chosen,
+        settings["seeds"],
+        settings["updates"],
+        every,
+        score,
+    )
+    return {"parameters": count(contender, units, task), "chosen": chosen, **found}
+
+
+def count(contender: Contender, units: int, task: Task) -> int:
+    """How many parameters there are."""
+    cell = contender.make(units, contender.options[0])
+    begin = lambda: training.begin(cell, task, units, 0)
+    return sum(a.size for a in jax.tree.leaves(jax.eval_shape(begin)))
+
+
+def pieces(
+    tasks: dict[str, Task],
+    contenders: Sequence[Contender],
+    settings: dict,
+    score: Callable | None = None,
+) -> dict[str, Callable]:
+    """A piece for each task and entry, named "task: label"."""
+    return {
+        f"{name}: {label}": partial(compare, *entry, task, settings, score)
+        for name, task in tasks.items()
+        for label, entry in entries(contenders, task, settings["hidden"]).items()
+    }
+
+
+def of_task(results: dict, name: str) -> dict[str, Any]:
+    """``{label: result}`` of one task."""
+    start = f"{name}: "
+    return {k[len(start) :]: r for k, r in results.items() if k.startswith(start)}
+
+
+def last(result: dict, name: str = "loss") -> list:
+    """Each seed's mean over the last row of updates."""
+    return [row[-1] for row in result[name]]
+
+
+def solved(result: dict, threshold: float) -> tuple[int, int]:
+    """How many seeds got below a loss at some time, and how many there are."""
+    first = statistics.first_below(result["steps"], result["loss"], threshold)
+    return int((first < float("inf")).sum()), len(first)
+
+
+def table(results: dict, threshold: float, form: str = "{:.2g}") -> str:
+    """Markdown: of each entry its loss in the end, how many seeds solve it and how soon."""
+    rows = [
+        "| cell | parameters | loss in the end | seeds below "
+        f"{threshold:.2g} | updates until then |",
+        "|---|---|---|---|---|",
+    ]
+    for label, result in results.items():
+        done, of = solved(result, threshold)
+        until = statistics.time_to(result["steps"], result["loss"], threshold)
+        rows.append(
+            f"| {label} | {result['parameters']:,} "
+            f"| {statistics.median(last(result)).show(form)} | {done} of {of} "
+            f"| {until.show('{:,.0f}')} |"
+        )
+    return "\n".join(rows)
+
+
+def curves(ax, results: dict, baseline: float | None, name: str = "loss") -> None:
+    """The median curve of each entry, and from the worst to the best seed."""
+    for (label, result), colour in zip(results.items(), plot.COLOURS, strict=False):
+        values = np.array(result[name], float)
+        ax.plot(result["steps"], np.median(values, axis=0), color=colour, label=label)
+        low, high = values.min(axis=0), values.max(axis=0)
+        ax.fill_between(
+            result["steps"], low, high, color=colour, alpha=0.12, linewidth=0
+        )
+    if baseline is not None:
+        ax.axhline(baseline, color="0.4", linestyle="--", label="baseline")
+    ax.set(xlabel="updates", ylabel=name)
+    ax.grid(alpha=0.3)
