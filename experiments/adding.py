@@ -76,12 +76,7 @@ def threshold(name):
 def best(results, name, cell):
     """The greatest share of seeds that solve it, of the cell's widths."""
     found = comparison.of_task(results, name)
-    shares = [
-        comparison.solved(result, threshold(name))
-        for label, result in found.items()
-        if label.startswith(f"{cell},") and "chrono" not in label
-    ]
-    return max(done / of for done, of in shares)
+    return comparison.best_share(found, (cell,), threshold(name))
 
 
 def verdict(settings, results):

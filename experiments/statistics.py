@@ -45,9 +45,10 @@ def bootstrapped(
     return Interval(float(middle), float(low), float(high))
 
 
-def median(sample: Sequence[float]) -> Interval:
-    """The median and its 95% interval."""
-    return bootstrapped(_median, sample)
+def median(sample: Sequence[float | None], missing: float = np.inf) -> Interval:
+    """The median and its 95% interval; None, a run that diverged, counts as `missing`."""
+    values = np.array(sample, float)
+    return bootstrapped(_median, np.where(np.isnan(values), missing, values))
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> Interval:

@@ -1,0 +1,93 @@
+"""Temporal order, experiments 6a and 6b of 1997."""
+
+from functools import partial
+
+import matplotlib.pyplot as plt
+
+from experiments import comparison, training
+from experiments.registry import Experiment
+from experiments.training import Task
+from jaxrnn.tasks import temporal_order
+
+VOCABULARY = len(temporal_order.VOCABULARY)
+NAMES = {2: "6a, four classes", 3: "6b, eight classes"}
+SOLVED = 0.1  # cross-entropy; guessing has ln 4 and ln 8
+PUBLISHED = {2: "31,390", 3: "571,100"}  # sequences of the LSTM of 1997
+
+
+def _draw(key, batch, symbols, length):
+    return temporal_order.draw(key, batch, symbols=symbols, length=length)
+
+
+def tasks(settings):
+    length, batch = settings["length"], settings["batch"]
+    return {
+        name: Task(
+            partial(_draw, batch=batch, symbols=symbols, length=length),
+            VOCABULARY,
+            2**symbols,
+            "class",
+        )
+        for symbols, name in NAMES.items()
+        if symbols in settings["symbols"]
+    }
+
+
+def pieces(settings):
+    return comparison.pieces(tasks(settings), training.THREE, settings)
+
+
+def verdict(settings, results):
+    said, passes = [], True
+    for name in tasks(settings):
+        found = comparison.of_task(results, name)
+        gated = comparison.best_share(found, ("GRU", "LSTM"), SOLVED)
+        plain = comparison.best_share(found, ("simple RNN",), SOLVED)
+        passes &= gated >= 0.9 and plain <= 0.1
+        said.append(f"{name}: simple RNN {plain:.0%}, GRU or LSTM {gated:.0%} of seeds")
+    return passes, "; ".join(said)
+
+
+def section(settings, results):
+    parts = [
+        f"""\
+Two or three symbols, X or Y, stand far apart among distractors, and which came in which order
+is asked at the end of {settings["length"]} to {settings["length"] * 11 // 10} steps. Guessing
+is right in 25% or 12.5%. Hochreiter and Schmidhuber's LSTM, without a forget gate and one
+sequence an update, needed {PUBLISHED[2]} sequences for four classes and {PUBLISHED[3]} for
+eight; here an update is {settings["batch"]} sequences, and a seed has solved it when its
+cross-entropy is below {SOLVED}."""
+    ]
+    for name in tasks(settings):
+        found = comparison.of_task(results, name)
+        parts += [f"**{name}**", comparison.table(found, SOLVED)]
+    return "\n\n".join(parts)
+
+
+def draw(settings, results, path):
+    names = list(tasks(settings))
+    shape = dict(figsize=(5 * len(names), 3.8), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, len(names), **shape)
+    for ax, name in zip(axes[0], names, strict=True):
+        classes = tasks(settings)[name].outputs
+        found = comparison.of_task(results, name)
+        comparison.curves(ax, found, 1 / classes, "right")
+        ax.set(title=name, ylabel="accuracy", ylim=(0, 1.05))
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+EXPERIMENT = Experiment(
+    name="temporal_order",
+    title="Temporal order: which came first?",
+    rule="At most 10% of the simple RNN's seeds solve it, and at least 90% of those of the "
+    "GRU or the LSTM do.",
+    minutes=20,
+    settings={**comparison.SETTINGS, "batch": 32, "length": 100, "symbols": [2, 3]},
+    quick={**comparison.QUICK, "batch": 8, "length": 20, "symbols": [2]},
+    pieces=pieces,
+    verdict=verdict,
+    section=section,
+    draw=draw,
+)
