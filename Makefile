@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 # The torch to test against; any recent build will do.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo examples test slow nightly mutants lint types bench clean
+.PHONY: demo examples test slow nightly mutants claims claims-quick lint types bench clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/agreement.py --school both
@@ -29,6 +29,14 @@ nightly: $(VENV)/.dev
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants
+
+# What has a result already is not made again, so this goes on where it was cut off.
+claims: $(VENV)/.examples
+	$(BIN)/python -m experiments
+	$(BIN)/python -m experiments.page
+
+claims-quick: $(VENV)/.examples
+	$(BIN)/python -m experiments --quick
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,22 +2,32 @@
 
 from experiments import (
     adding,
+    agreement,
     copying,
+    cost,
     counting,
     formal,
     gates,
     gradients,
+    little_data,
     reber,
+    speed,
     temporal_order,
+    word_problem,
 )
 
 EXPERIMENTS = (
     gates.EXPERIMENT,
     gradients.EXPERIMENT,
+    agreement.EXPERIMENT,
     adding.EXPERIMENT,
     temporal_order.EXPERIMENT,
     reber.EXPERIMENT,
     counting.EXPERIMENT,
     copying.EXPERIMENT,
     formal.EXPERIMENT,
+    word_problem.EXPERIMENT,
+    speed.EXPERIMENT,
+    little_data.EXPERIMENT,
+    cost.EXPERIMENT,
 )

@@ -163,9 +163,9 @@ def verdict(settings, results):
     passes = all(better) and zero.high < rnn.low
     open_gate = slope(results, "fresh", "LSTM, bias 3")
     return passes, (
-        f"log10 of the gradient falls by {-rnn.middle:.3f} a step in the simple RNN, by "
-        f"{-open_gate.middle:.3f} in an LSTM with forget bias 3, and by "
-        f"{-zero.middle:.3f} in one with bias 0"
+        "a step back changes log10 of the gradient by "
+        f"{rnn.show('{:.3f}')} in the simple RNN, by {open_gate.show('{:.3f}')} in an "
+        f"LSTM with forget bias 3, and by {zero.show('{:.3f}')} in one with bias 0"
     )
 
 

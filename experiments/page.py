@@ -49,6 +49,8 @@ def part(experiment: Experiment) -> str:
     if experiment.draw is not None:
         lines += [f"![{experiment.title}](claims/{experiment.name}.png)"]
     saved = load(experiment)
+    if not saved:
+        return "\n\n".join([*lines, f"{command}."])
     minutes = sum(piece["seconds"] for piece in saved.values()) / 60
     made = [piece["made"] for piece in saved.values()]
     days = sorted({m["on"] for m in made})

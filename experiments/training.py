@@ -27,11 +27,12 @@ class Task(NamedTuple):
     """What is learned.
 
     Fields:
-        draw: ``(key) -> Batch``, training data.
+        draw: ``(key) -> Batch``, training data; or what `own` makes a batch of.
         features: how many symbols or numbers an input has; symbols go in one-hot.
         outputs: numbers the readout returns a step.
         kind: "number" (squared error), "class" (softmax) or "set" (a sigmoid for each).
         near: a number is right if it is off by less.
+        own: ``(seed) -> (drawn) -> Batch``, for data that differ by seed; None: no such.
     """
 
     draw: Callable
@@ -39,6 +40,7 @@ class Task(NamedTuple):
     outputs: int
     kind: str
     near: float = 0.04
+    own: Callable | None = None
 
 
 class Contender(NamedTuple):
@@ -132,8 +134,10 @@ def trial(
 
     def one(hyper):
         cell = contender.make(hidden, hyper["option"])
+        pick = task.own(hyper["seed"]) if task.own else lambda batch: batch
 
-        def loss(params, carry, batch, key):
+        def loss(params, carry, drawn, key):
+            batch = pick(drawn)
             found = scores(task, outputs(cell, task, params, batch), batch)
             return None, {
                 name: train.mean(values.astype(jnp.float32), batch.mask)

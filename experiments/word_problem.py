@@ -1,0 +1,197 @@
+"""The word problem of A5: what a gate that does not read the state cannot follow."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import jaxrnn
+from experiments import comparison, statistics, training
+from experiments.registry import Experiment
+from experiments.training import Contender, Task
+from jaxrnn import plot
+from jaxrnn.tasks import word_problem
+
+
+class LinearGates(NamedTuple):
+    """Keep z in (0, 1) and candidate n: [*batch, H]."""
+
+    z: jax.Array
+    n: jax.Array
+
+
+def linear(hidden: int, keep_bias: float) -> jaxrnn.Cell:
+    """A recurrence whose gates read the input alone, ``h' = z h + (1 - z) n``.
+
+    One can run it in parallel over time (Martin and Cundy 2018, arXiv:1709.04057; as the
+    minGRU, Feng et al. 2024, arXiv:2410.01201), for it is linear in h; what it shows is
+    ``tanh(h)``.
+    """
+
+    def init(key, features):
+        kx, kb = jax.random.split(key)
+        wx = jaxrnn.initializers.per_gate(
+            jax.nn.initializers.glorot_uniform(), 2, kx, (features, hidden), None
+        )
+        b = jnp.concatenate([jnp.full(hidden, keep_bias), jnp.zeros(hidden)])
+        return {"wx": wx, "b": b}
+
+    def gates(params, carry, pre):
+        z, n = jnp.split(pre, 2, axis=-1)
+        return LinearGates(jax.nn.sigmoid(z), n)
+
+    return jaxrnn.gated(
+        init=init,
+        initial_carry=lambda params, x: jnp.zeros((*x.shape[:-1], hidden), x.dtype),
+        project=lambda params, x: x @ params["wx"] + params["b"],
+        recur=lambda params, carry, z: z,
+        gates=gates,
+        update=lambda h, gates: gates.z * h + (1 - gates.z) * gates.n,
+        output=jnp.tanh,
+    )
+
+
+def _two_layers(hidden, option):
+    return jaxrnn.stack(linear(hidden, option), linear(hidden, option))
+
+
+LINEAR = Contender(
+    "linear recurrence, 2 layers", _two_layers, (0.0, 3.0), "keep bias", 4
+)
+CELLS = (training.RNN, training.GRU, training.LSTM, LINEAR)
+
+
+def _draw(key, batch, length, group):
+    return word_problem.draw(key, batch, length=length, group=group)
+
+
+def task(group: str, settings: dict) -> Task:
+    draw = partial(
+        _draw, batch=settings["batch"], length=settings["length"], group=group
+    )
+    return Task(draw, word_problem.ORDER, word_problem.ORDER, "class")
+
+
+def score(said, key, group, settings):
+    """Accuracy at each step, to twice the trained length."""
+    batch = _draw(key, settings["tests"], 2 * settings["length"], group)
+    return jnp.mean(said(batch).argmax(-1) == batch.targets, axis=1)
+
+
+def pieces(settings):
+    found = {}
+    for group in settings["groups"]:
+        of, asked = (
+            task(group, settings),
+            partial(score, group=group, settings=settings),
+        )
+        for cell in CELLS:
+            units = settings["hidden"]
+            name = f"{group}: {cell.name}, {units} units"
+            found[name] = partial(comparison.compare, cell, units, of, settings, asked)
+    return found
+
+
+def at_the_end(results, group, cell, settings):
+    """Of each seed, the accuracy at the last step that is trained."""
+    found = comparison.of_task(results, group)
+    result = found[f"{cell.name}, {settings['hidden']} units"]
+    return np.array(result["score"], float)[:, settings["length"] - 1]
+
+
+def verdict(settings, results):
+    group = settings["groups"][0]
+    ends = {
+        c.name: statistics.median(at_the_end(results, group, c, settings))
+        for c in CELLS
+    }
+    others = [ends[c.name] for c in (training.RNN, training.GRU, training.LSTM)]
+    worst = ends[LINEAR.name]
+    said = ", ".join(f"{name} {end.show('{:.0%}')}" for name, end in ends.items())
+    passes = max(others).low > worst.high
+    return passes, f"{group}, right at step {settings['length']}: {said}"
+
+
+def section(settings, results):
+    length = settings["length"]
+    rows = [
+        f"| group | cell | parameters | at step {length // 2} | at step {length} | at step {2 * length} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for group in settings["groups"]:
+        for label, result in comparison.of_task(results, group).items():
+            values = np.array(result["score"], float)
+            shown = [
+                statistics.median(values[:, at - 1]).show("{:.0%}")
+                for at in (length // 2, length, 2 * length)
+            ]
+            rows.append(
+                f"| {group} | {label} | {result['parameters']:,} | {' | '.join(shown)} |"
+            )
+    return f"""\
+Read elements of a group, say their product so far. A5, the even permutations of five things,
+is the smallest group whose products no model of fixed depth with gates that ignore the state
+can follow at all lengths (Merrill, Petty and Sabharwal 2024); Z60, addition, has as many
+elements. Chance is 1 in 60. Trained on {length} elements with {settings["hidden"]} units,
+asked on up to {2 * length}; equal width alone, {settings["seeds"]} seeds.
+
+{chr(10).join(rows)}"""
+
+
+def draw(settings, results, path):
+    groups = settings["groups"]
+    shape = dict(figsize=(5 * len(groups), 3.8), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, len(groups), **shape)
+    steps = np.arange(1, 2 * settings["length"] + 1)
+    for ax, group in zip(axes[0], groups, strict=True):
+        for (label, result), colour, marker in zip(
+            comparison.of_task(results, group).items(),
+            plot.COLOURS,
+            plot.MARKERS,
+            strict=False,
+        ):
+            values = np.array(result["score"], float)
+            style = dict(color=colour, marker=marker, markersize=4)
+            ax.plot(steps, np.median(values, axis=0), label=label, **style)
+        ax.axvline(settings["length"], color="0.6", linewidth=1)
+        ax.set(title=group, xlabel="step", ylabel="accuracy", ylim=(0, 1.05))
+        ax.grid(alpha=0.3)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+EXPERIMENT = Experiment(
+    name="word_problem",
+    title="The A5 word problem: state that only a nonlinear recurrence can follow",
+    rule="At the last trained step of A5 the median accuracy of the best of the simple RNN, "
+    "the GRU and the LSTM is above that of two layers of a linear recurrence of the same "
+    "width, with 95% intervals that do not meet.",
+    minutes=60,
+    settings={
+        **comparison.SETTINGS,
+        "hidden": 64,
+        "batch": 64,
+        "length": 8,
+        "groups": ["A5", "Z60"],
+        "tests": 500,
+        "updates": 4000,
+        "tuning": 800,
+        "every": 100,
+    },
+    quick={
+        **comparison.QUICK,
+        "hidden": 16,
+        "batch": 8,
+        "length": 3,
+        "groups": ["A5"],
+        "tests": 50,
+    },
+    pieces=pieces,
+    verdict=verdict,
+    section=section,
+    draw=draw,
+)
