@@ -198,11 +198,16 @@ each of the temporal order task; then {settings["seeds"]} trained networks of
 
 {chr(10).join(rows)}
 
-Read the row of the LSTM with bias 0 twice. *The conveyor belt runs only if its gate is
-open*: a forget gate that starts at σ(0) = 1/2 throws half of the gradient away at every
-step, more than the basic RNN loses with an orthogonal kernel. What the LSTM has is not a
-gradient that cannot vanish but a bias by which one can choose how fast it does, and
-training can change it. The grey lines are σ(b)^k for biases 0, 1 and 3."""
+*The conveyor belt runs only if its gate is open.* An LSTM whose forget gate starts at
+σ(0) = 1/2 loses more of the gradient at each step than the basic RNN with an orthogonal
+kernel, and does not learn the task; the same cell with a bias of 1 or 3 does, and after
+training its gradient reaches back a hundred steps without loss. What the LSTM has is not a
+gradient that cannot vanish but a bias by which one can choose how fast it does.
+
+Where the folklore is wrong in the other direction: σ(b)^k, the grey lines for biases 0, 1 and
+3, is what the cell state alone would hand back. The whole gradient decays more slowly, for it
+also goes from c through h into the gates of the next step. The GRU starts at σ(0) = 1/2 too,
+and as steeply; unlike the LSTM with bias 0 it finds its way from there."""
 
 
 def draw(settings, results, path):

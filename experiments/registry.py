@@ -132,4 +132,5 @@ def _write(path: pathlib.Path, content: dict) -> None:
         "w", dir=path.parent, prefix=f".{path.name}", delete=False
     ) as file:
         file.write(text)
+    os.chmod(file.name, 0o644)
     os.replace(file.name, path)

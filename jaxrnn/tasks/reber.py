@@ -52,7 +52,8 @@ def _embedded() -> tuple[np.ndarray, np.ndarray]:
         rows += [((outer, end), (outer, end))]
     rows += [(("E", end + 1), ("E", end + 1)), (("B", end + 1), ("B", end + 1))]
     symbols = [[VOCABULARY.index(s) for s, _ in row] for row in rows]
-    return np.array(symbols), np.array([[to for _, to in row] for row in rows])
+    following = [[to for _, to in row] for row in rows]
+    return np.array(symbols, np.int32), np.array(following, np.int32)
 
 
 _SYMBOLS, _NEXT = _embedded()
@@ -169,7 +170,7 @@ def _walk(key, batch, share, following) -> tuple[jax.Array, jax.Array]:
     start = jnp.zeros(batch, following.dtype)
     share = jnp.asarray(share, jnp.float32)
     _, (states, drawn) = jax.lax.scan(step, start, (chances, share))
-    return states, drawn.astype(jnp.int32)
+    return states, drawn
 
 
 def _to(states, inputs, following=_NEXT) -> jax.Array:
