@@ -126,7 +126,7 @@ def draw(settings, results, path):
 
 
 SETTINGS = {**comparison.SETTINGS, "batch": 32, "lengths": [100, 200, 400], "1997": 100}
-SETTINGS["both matchings up to"] = 200
+SETTINGS["both matchings up to"] = 100
 EXPERIMENT = Experiment(
     name="adding",
     title="The adding problem: two numbers far apart",
