@@ -86,7 +86,7 @@ def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
     assert_close(got, oracle(name, reverse)(*example(name), *control))
 
 
-@each(quick=QUICK)
+@each(quick=("lstm", "own_gated"))
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 import jaxrnn
 from jaxrnn import probe
 
+SLOW = pytest.mark.slow
 T, B, F, H = 6, 2, 3, 3
 CELLS = {
     "simple_rnn": jaxrnn.simple_rnn(H),
@@ -74,7 +75,10 @@ def jacobians(cell, params, carry, xs):
     return np.array(found).swapaxes(0, 1)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    ["stack", *(pytest.param(name, marks=SLOW) for name in CELLS if name != "stack")],
+)
 def test_the_spectrum_is_that_of_each_steps_jacobian(name):
     cell = CELLS[name]
     args = case(cell)
@@ -84,7 +88,10 @@ def test_the_spectrum_is_that_of_each_steps_jacobian(name):
 
 
 @pytest.mark.parametrize("warmup", [0, 2])
-@pytest.mark.parametrize("name", ["simple_rnn", "gru", "stack"])
+@pytest.mark.parametrize(
+    "name",
+    ["gru", *(pytest.param(name, marks=SLOW) for name in ("simple_rnn", "stack"))],
+)
 def test_all_exponents_sum_to_the_determinants_growth(name, warmup):
     cell = CELLS[name]
     params, carry, xs = case(cell)
@@ -125,7 +132,7 @@ def test_what_dies_at_once():
     assert np.isneginf(probe.lyapunov(cell, params, carry, xs, count=H)).all()
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=SLOW)])
 def test_time_scales_are_those_of_the_gates(reverse):
     """Over the valid steps alone; each layer's gates by themselves."""
     lstm, gru, simple = jaxrnn.lstm(H), jaxrnn.gru(H), jaxrnn.simple_rnn(H)

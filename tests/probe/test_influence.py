@@ -8,6 +8,7 @@ import pytest
 import jaxrnn
 from jaxrnn import probe
 
+SLOW = pytest.mark.slow
 T, B, F, H = 6, 2, 3, 4
 CELLS = {
     "lstm": jaxrnn.lstm(H),
@@ -34,7 +35,10 @@ def case(cell):
     return params, carry, xs, others
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    ["lstm", *(pytest.param(name, marks=SLOW) for name in CELLS if name != "lstm")],
+)
 def test_the_span_is_that_of_inputs_changed_one_by_one(name):
     cell = CELLS[name]
     params, carry, xs, others = case(cell)
@@ -81,7 +85,10 @@ def silenced(cell, params, carry, xs, units):
     return carries, xs
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    ["stack", *(pytest.param(name, marks=SLOW) for name in CELLS if name != "stack")],
+)
 def test_each_unit_is_silenced_in_turn(name):
     cell = CELLS[name]
     params, carry, xs, _ = case(cell)

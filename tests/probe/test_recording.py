@@ -36,7 +36,9 @@ CELLS = {
     "learned": jaxrnn.learned_carry(jaxrnn.lstm(H)),
     "residual stack": jaxrnn.residual(jaxrnn.stack(jaxrnn.gru(H), jaxrnn.lstm(F))),
 }
-BACKWARDS = [("lstm", True), ("nested", True)]
+SLOW = pytest.mark.slow
+BACKWARDS = [("lstm", True), pytest.param("nested", True, marks=SLOW)]
+QUICK = ("gru", "stack")
 
 
 def noisy(tree, seed):
@@ -141,7 +143,11 @@ def leaves_close(a, b, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("name", "reverse"), [*((n, False) for n in CELLS), *BACKWARDS]
+    ("name", "reverse"),
+    [
+        *(pytest.param(n, False, marks=() if n in QUICK else SLOW) for n in CELLS),
+        *BACKWARDS,
+    ],
 )
 def test_gates_are_those_of_a_loop(name, reverse):
     cell = CELLS[name]
@@ -202,7 +208,12 @@ def weighted(carry, hs):
 
 
 @pytest.mark.parametrize(
-    ("name", "reverse"), [("learned", False), ("residual stack", False), *BACKWARDS]
+    ("name", "reverse"),
+    [
+        pytest.param("learned", False, marks=SLOW),
+        pytest.param("residual stack", False, marks=SLOW),
+        *BACKWARDS,
+    ],
 )
 def test_gradient_flow_is_that_of_a_nudge_at_each_step(name, reverse):
     cell = CELLS[name]

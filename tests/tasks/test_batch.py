@@ -36,7 +36,13 @@ DRAWS = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWS)
+QUICK = ("adding 1997", "reber", "digits", "arithmetic")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in DRAWS],
+)
 def test_a_key_means_the_same_everywhere(name):
     """With x64 and without, and another key something else."""
     jitted = jax.jit(DRAWS[name])

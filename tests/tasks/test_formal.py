@@ -52,6 +52,7 @@ def test_the_answers_are_right(name):
     assert formal.BASELINE[name] - 0.03 < chance < formal.BASELINE[name] + above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", formal.TASKS)
 def test_all_symbols_are_used_alike(name):
     """And a length that is a number is every row's."""
@@ -70,6 +71,7 @@ def test_all_symbols_are_used_alike(name):
         np.testing.assert_allclose(shares, 1 / (len(counts) - 1), atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_baseline_of_an_expression():
     """Zero is a commoner value than the others, so chance is more than a fifth."""
     batch = formal.modular_arithmetic(jax.random.key(7), 20_000, length=(1, 41))

@@ -83,7 +83,7 @@ def test_every_set_of_a_stream():
     assert np.asarray(batch.mask).all()
 
 
-@pytest.mark.parametrize("length", [10, 60])
+@pytest.mark.parametrize("length", [10, pytest.param(60, marks=pytest.mark.slow)])
 def test_short_strings_keep_the_grammars_proportions(length):
     """Against throwing away all long strings of the grammar drawn by coins."""
     rng = np.random.default_rng(0)
@@ -109,6 +109,7 @@ def test_short_strings_keep_the_grammars_proportions(length):
     assert abs(shares - reber.BASELINE) < 0.03
 
 
+@pytest.mark.slow
 def test_how_many_strings_are_longer_than_forty():
     lengths = np.asarray(reber.draw(jax.random.key(3), 20_000, length=120).lengths)
     assert lengths.min() == reber.SHORTEST

@@ -158,6 +158,7 @@ def test_log_every_and_a_short_last_row():
     np.testing.assert_allclose(found.means["grad_norm"][:, 1], middle)
 
 
+@pytest.mark.slow
 def test_one_that_diverges_hinders_no_other():
     hypers = HYPERS | {"rate": np.where(np.arange(N) == 2, np.inf, HYPERS["rate"])}
     options = dict(steps=STEPS, steps_per_call=5, progress=False, max_nonfinite=3)
