@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jaxrnn
 from jaxrnn.engine import deferred
@@ -87,7 +86,7 @@ def test_vmap_over_the_batch_equals_the_batch(name):
     assert_close((last, hs), ours(name)(params, carry, xs)[0])
 
 
-@pytest.mark.parametrize("name", STEPS)
+@each(STEPS, quick=QUICK)
 def test_a_step_without_batch(name):
     params, carry, xs = example(name)
     cell = CELLS[name]

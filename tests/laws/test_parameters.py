@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import initializers
-from tests.laws.cases import CELLS, F, H, example, weighed
+from tests.laws.cases import CELLS, QUICK, F, H, each, example, weighed
 
 HIDDEN, FEATURES = 64, 48
 COUNT = {
@@ -21,7 +21,7 @@ makes = pytest.mark.parametrize("make", COUNT, ids=lambda m: m.__name__)
 GATES = {jaxrnn.simple_rnn: 1, jaxrnn.lstm: 4, jaxrnn.gru: 3}
 
 
-@pytest.mark.parametrize("name", CELLS)
+@each(quick=QUICK)
 def test_each_parameter_has_a_gradient_everywhere(name):
     params, carry, xs = example(name)
     if name == "learned_carry":

@@ -191,7 +191,9 @@ def test_what_waits_for_the_backward_pass_is_in_compute():
 
 @names
 @halves
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize(
+    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
+)
 def test_error_against_float64_stays_in_budget(name, half, engine):
     cell = jaxrnn.precision(CELLS[name], compute=half)
     got = jax.jit(functools.partial(run, cell, engine=engine))(*in_float32(name))
@@ -238,6 +240,7 @@ def long(carry):
     return c, grads
 
 
+@pytest.mark.slow
 def test_a_float32_carry_keeps_small_increments():
     """bfloat16 multiplies; only the carry's dtype differs. Measured: 0.005 against 1."""
     assert worst(long("float32"), long("float64")) < 0.02

@@ -120,7 +120,7 @@ def test_without_options_equals_all_valid(name):
     assert_close(got, oracle(name, reverse)(*example(name), *control))
 
 
-@steps
+@each(STEPS, quick=QUICK)
 @directions
 def test_a_row_equals_itself_without_its_invalid_steps(name, reverse):
     """A reset on an invalid step moves to the next valid one, in the order of time."""
@@ -172,7 +172,7 @@ def test_a_sequence_may_be_cut_anywhere(name, reverse, k):
     assert_close((carry, hs), whole)
 
 
-@steps
+@each(STEPS, quick=("own_gated", "stack"))
 def test_reverse_is_flip_run_flip_of_the_valid_part(name):
     params, carry, xs = example(name)
     lengths = np.array([T, T - 2, 0])
@@ -198,7 +198,7 @@ def test_remat_changes_nothing(name, reverse):
 @directions
 @pytest.mark.parametrize(
     "remat",
-    [3, "auto", *(pytest.param(n, marks=pytest.mark.slow) for n in (1, T, 100))],
+    [3, *(pytest.param(n, marks=pytest.mark.slow) for n in ("auto", 1, T, 100))],
 )
 def test_any_number_of_steps_between_stored_carries(
     engine, reverse, remat, monkeypatch

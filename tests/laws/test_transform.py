@@ -94,7 +94,7 @@ CLOSURES = {
 }
 
 
-SLOW = ("grad of vmap", "scan over it", "checkpoint")
+SLOW = ("grad of vmap", "scan over it", "checkpoint", "vmap over both")
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,10 @@ def rows(folder, name="metrics.jsonl"):
 
 @pytest.fixture(
     scope="module",
-    params=["drawn", pytest.param("list", marks=pytest.mark.slow), "buckets"],
+    params=[
+        "drawn",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("list", "buckets")),
+    ],
 )
 def whole(request, tmp_path_factory):
     """An uninterrupted run: its data, what it returned, its folder."""
@@ -194,6 +197,7 @@ def test_a_carry_that_devices_cannot_split():
         run(draw, 2, mesh=train.data_mesh(3))
 
 
+@pytest.mark.slow
 def test_the_given_state_stays():
     state = start(carry=True)
     before = jax.tree.map(np.array, (state.params, state.carry))

@@ -77,6 +77,7 @@ def test_again_from_the_checkpoint(tmp_path):
     assert "NaN" not in rows
 
 
+@pytest.mark.slow
 def test_drawn_data_are_drawn_again(tmp_path):
     def sometimes(key):
         xs, lengths = draw(key)

@@ -52,8 +52,12 @@ def explicit():
 @pytest.mark.parametrize("carry", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(
     ("accumulate", "mesh"),
-    [(4, None), (1, train.data_mesh), (2, lambda: train.data_mesh(2)), (1, explicit)],
-    ids=["4 microbatches", "4 devices", "2 microbatches on 2", "explicit axes"],
+    [
+        pytest.param(4, None, id="4 microbatches", marks=pytest.mark.slow),
+        pytest.param(1, train.data_mesh, id="4 devices", marks=pytest.mark.slow),
+        pytest.param(2, lambda: train.data_mesh(2), id="2 microbatches on 2"),
+        pytest.param(1, explicit, id="explicit axes"),
+    ],
 )
 def test_cut_as_you_like(carry, accumulate, mesh):
     """Ragged rows, of which one is empty: a mean of means would differ."""
