@@ -57,17 +57,15 @@ def score(said, key, settings):
 def silenced(settings):
     """Accuracy of trained LSTMs with each unit silenced in turn, and with all: seeds."""
     of, units = task("mixed", settings), settings["hidden"]
-    every = settings["every"]
-    chosen = training.tune(training.LSTM, units, of, settings["tuning"], every)
+    steps = settings["updates"], settings["every"]
+    chosen = training.tune(training.LSTM, units, of, *steps)
     seeds = np.arange(settings["silenced"])
     hypers = {
         "rate": np.full(len(seeds), chosen["rate"], np.float32),
         "option": np.full(len(seeds), chosen["option"], np.float32),
         "seed": seeds,
     }
-    swept = training.population(
-        training.LSTM, units, of, hypers, settings["updates"], every
-    )
+    swept = training.population(training.LSTM, units, of, hypers, *steps)
     distance = settings["asked"][-2]
 
     @jax.jit

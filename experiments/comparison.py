@@ -11,8 +11,8 @@ from experiments import statistics, training
 from experiments.training import Contender, Task
 from jaxrnn import plot
 
-SETTINGS = {"hidden": 32, "seeds": 10, "tuning": 400, "updates": 2000, "every": 50}
-QUICK = {"hidden": 8, "seeds": 3, "tuning": 20, "updates": 40, "every": 20}
+SETTINGS = {"hidden": 32, "seeds": 10, "updates": 2000, "every": 50}
+QUICK = {"hidden": 8, "seeds": 3, "updates": 40, "every": 20}
 
 
 def entries(contenders: Sequence[Contender], task: Task, hidden: int) -> dict:
@@ -37,18 +37,10 @@ def compare(
         "parameters", "chosen" (see `training.tune`), the curves and the score (see
         `training.report`).
     """
-    every = settings["every"]
-    chosen = training.tune(contender, units, task, settings["tuning"], every)
-    found = training.report(
-        contender,
-        units,
-        task,
-        chosen,
-        settings["seeds"],
-        settings["updates"],
-        every,
-        score,
-    )
+    steps = settings["updates"], settings["every"]
+    chosen = training.tune(contender, units, task, *steps)
+    seeds = settings["seeds"]
+    found = training.report(contender, units, task, chosen, seeds, *steps, score)
     return {"parameters": count(contender, units, task), "chosen": chosen, **found}
 
 

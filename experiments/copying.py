@@ -139,7 +139,7 @@ EXPERIMENT = Experiment(
     "LSTM with biases 0 or 1, with 95% intervals that do not meet.",
     minutes=30,
     settings={**comparison.SETTINGS, "batch": 32, "blanks": [30, 100]}
-    | {"updates": 3000, "tuning": 600},
+    | {"updates": 3000},
     quick={**comparison.QUICK, "batch": 8, "blanks": [10]},
     pieces=pieces,
     verdict=verdict,

@@ -146,8 +146,7 @@ EXPERIMENT = Experiment(
         "asked": [5, 10, 20, 30, 40, 60, 80, 100],
         "tests": 200,
         "tasks": ["parity", "bucket_sort"],
-        "updates": 5000,
-        "tuning": 800,
+        "updates": 4000,
         "every": 100,
     },
     quick={

@@ -178,8 +178,7 @@ EXPERIMENT = Experiment(
         "length": 8,
         "groups": ["A5", "Z60"],
         "tests": 500,
-        "updates": 4000,
-        "tuning": 800,
+        "updates": 3000,
         "every": 100,
     },
     quick={
