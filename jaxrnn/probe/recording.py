@@ -115,7 +115,8 @@ def gradient_flow(
         xs: inputs ``[T, *batch, F]``.
         loss: ``(carry, hs) -> L``, a scalar, of what `jaxrnn.unroll` returns. Summed over
             the batch, each row's norm is that of its own loss.
-        lengths, mask, resets, reverse, remat: see `jaxrnn.unroll`.
+        lengths, mask, resets, reverse, remat: see `jaxrnn.unroll`. With `remat` no gates
+            are kept over time, only carries and their gradients.
 
     Returns:
         A tree like the carry with the norms ``[T, *batch]``: over a leaf's last axis. Entry

@@ -218,3 +218,25 @@ def test_errors_name_what_is_wrong():
             run(cell.step, params, carry, xs)
         with pytest.raises(ValueError, match="x: expected"):
             run(cell, params, carry, xs[0, 0])
+
+
+@SLOW
+@pytest.mark.parametrize("name", ["lyapunov", "timescale", "memory_span"])
+def test_nothing_grows_with_time(name):
+    """But each layer's outputs, of which the last of a stack's are not kept."""
+    cell = jaxrnn.lstm(32)
+    params = cell.init(jax.random.key(0), F)
+
+    def size(steps):
+        xs = jnp.zeros((steps, B, F))
+        run = {
+            "lyapunov": lambda xs: probe.lyapunov(cell, params, None, xs, count=2),
+            "timescale": lambda xs: probe.timescale(cell, params, None, xs),
+            "memory_span": lambda xs: probe.memory_span(
+                cell, params, None, xs, xs + 1, lags=(0, 5)
+            ),
+        }[name]
+        return jax.jit(run).lower(xs).compile().memory_analysis().temp_size_in_bytes
+
+    gates = 4 * 900 * B * 32 * 8  # what 900 steps' gates would take
+    assert size(1000) - size(100) < gates / 3
