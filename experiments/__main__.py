@@ -50,6 +50,8 @@ def main() -> int:
             raise RuntimeError(f"{experiment.name}: a piece is missing after its run.")
         passes, sentence = experiment.verdict(settings, found)
         word = {True: "holds", False: "does not hold", None: "undecided"}[passes]
+        if options.quick:
+            word = "reduced, which decides nothing"
         seconds = time.perf_counter() - began
         console.print(f"  {word}: {sentence} ({seconds:.0f} s)")
     return 0

@@ -48,22 +48,23 @@ def _1997(key, batch, length):
     return adding.draw_1997(key, batch, length=length)
 
 
+def length_of(name):
+    return int(name.partition("T=")[2])
+
+
 def pieces(settings):
     found = {}
     for name, task in tasks(settings).items():
-        length = int(name.partition("T=")[2])
+        length = length_of(name)
+        both = length <= settings["both matchings up to"]
+        equal = comparison.EQUAL if both else ("parameters",)
         cells = (*CELLS, chrono(length))
-        every = comparison.pieces({name: task}, cells, settings)
-        if length > settings["both matchings up to"]:
-            of = partial(training.width, task=task, like=settings["hidden"])
-            equal = {f"{name}: {c.name}, {of(c)} units" for c in cells}
-            every = {piece: run for piece, run in every.items() if piece in equal}
-        found |= every
+        found |= comparison.pieces({name: task}, cells, settings, equal=equal)
     return found
 
 
 def baseline(name):
-    length = int(name.partition("T=")[2])
+    length = length_of(name)
     exact = name.startswith("1997")
     return adding.baseline_1997(length) if exact else adding.BASELINE
 
@@ -74,9 +75,8 @@ def threshold(name):
 
 
 def best(results, name, cell):
-    """The greatest share of seeds that solve it, of the cell's widths."""
-    found = comparison.of_task(results, name)
-    return comparison.best_share(found, (cell,), threshold(name))
+    """The share of seeds that solve it, of a cell's better width."""
+    return comparison.best_share(results, name, cell, threshold(name))
 
 
 def verdict(settings, results):
@@ -112,12 +112,8 @@ def draw(settings, results, path):
     shape = dict(figsize=(4.2 * len(names), 3.8), layout="constrained", squeeze=False)
     figure, axes = plt.subplots(1, len(names), **shape)
     for ax, name in zip(axes[0], names, strict=True):
-        found = comparison.of_task(results, name)
-        task = tasks(settings)[name]
-        like = partial(training.width, task=task, like=settings["hidden"])
-        cells = (*CELLS, chrono(2))
-        equal = {f"{c.name}, {like(c)} units": c.name for c in cells}
-        shown = {equal[k]: r for k, r in found.items() if k in equal}
+        cells = (*CELLS, chrono(length_of(name)))
+        shown = {c.name: comparison.of_cell(results, name, c.name)[-1] for c in cells}
         comparison.curves(ax, shown, baseline(name))
         ax.set(title=name, yscale="log", ylabel="mean squared error")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)

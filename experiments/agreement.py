@@ -94,21 +94,16 @@ def silenced(settings):
 
 
 def pieces(settings):
-    found = {}
-    for school in SCHOOLS:
-        asked = partial(score, settings=settings)
-        of = {school: task(school, settings)}
-        every = comparison.pieces(of, training.THREE, settings, asked)
-        widths = partial(training.width, task=of[school], like=settings["hidden"])
-        equal = {f"{school}: {c.name}, {widths(c)} units" for c in training.THREE}
-        found |= {name: run for name, run in every.items() if name in equal}
+    of = {school: task(school, settings) for school in SCHOOLS}
+    asked = partial(score, settings=settings)
+    equal = ("parameters",)
+    found = comparison.pieces(of, training.THREE, settings, asked, equal)
     return found | {"silenced": partial(silenced, settings)}
 
 
 def accuracy(results, school, cell, distance, settings, attractors=1):
     """Of each seed, with attractors."""
-    found = comparison.of_task(results, school)
-    (result,) = [r for label, r in found.items() if label.startswith(f"{cell}, ")]
+    (result,) = comparison.of_cell(results, school, cell)
     at = settings["asked"].index(distance)
     return np.array(result["score"], float)[:, at, attractors]
 
@@ -145,13 +140,9 @@ def section(settings, results):
     ]
     for school in SCHOOLS:
         for label, result in comparison.of_task(results, school).items():
-            cell = label.rpartition(",")[0]
-            cells = [
-                statistics.median(accuracy(results, school, cell, d, settings)).show(
-                    "{:.0%}"
-                )
-                for d in settings["asked"]
-            ]
+            at = partial(accuracy, results, school, result["cell"], settings=settings)
+            middles = [statistics.median(at(d)) for d in settings["asked"]]
+            cells = [middle.show("{:.0%}") for middle in middles]
             rows.append(
                 f"| {school} | {label} | {result['parameters']:,} | {' | '.join(cells)} |"
             )

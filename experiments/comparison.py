@@ -11,15 +11,25 @@ from experiments import statistics, training
 from experiments.training import Contender, Task
 from jaxrnn import plot
 
+EQUAL = ("width", "parameters")
 SETTINGS = {"hidden": 32, "seeds": 10, "updates": 2000, "every": 50}
 QUICK = {"hidden": 8, "seeds": 3, "updates": 40, "every": 20}
 
 
-def entries(contenders: Sequence[Contender], task: Task, hidden: int) -> dict:
-    """``{label: (contender, units)}``: as many units as the LSTM, or as many parameters."""
+def entries(
+    contenders: Sequence[Contender],
+    task: Task,
+    hidden: int,
+    equal: Sequence[str] = EQUAL,
+) -> dict:
+    """``{label: (contender, units)}``: an LSTM's width, and an LSTM's parameters."""
     found = {}
     for contender in contenders:
-        for units in (hidden, training.width(contender, task, hidden)):
+        widths = {
+            "width": hidden,
+            "parameters": training.width(contender, task, hidden),
+        }
+        for units in (widths[what] for what in equal):
             found[f"{contender.name}, {units} units"] = (contender, units)
     return found
 
@@ -34,14 +44,15 @@ def compare(
     """Tunes and trains: a piece's result.
 
     Returns:
-        "parameters", "chosen" (see `training.tune`), the curves and the score (see
-        `training.report`).
+        "cell", "units", "parameters", "chosen" (see `training.tune`), the curves and the
+        score (see `training.report`).
     """
     steps = settings["updates"], settings["every"]
     chosen = training.tune(contender, units, task, *steps)
     seeds = settings["seeds"]
     found = training.report(contender, units, task, chosen, seeds, *steps, score)
-    return {"parameters": count(contender, units, task), "chosen": chosen, **found}
+    about = {"cell": contender.name, "units": units, "chosen": chosen}
+    return {**about, "parameters": count(contender, units, task), **found}
 
 
 def count(contender: Contender, units: int, task: Task) -> int:
@@ -56,12 +67,13 @@ def pieces(
     contenders: Sequence[Contender],
     settings: dict,
     score: Callable | None = None,
+    equal: Sequence[str] = EQUAL,
 ) -> dict[str, Callable]:
     """A piece for each task and entry, named "task: label"."""
     return {
         f"{name}: {label}": partial(compare, *entry, task, settings, score)
         for name, task in tasks.items()
-        for label, entry in entries(contenders, task, settings["hidden"]).items()
+        for label, entry in entries(contenders, task, settings["hidden"], equal).items()
     }
 
 
@@ -69,6 +81,11 @@ def of_task(results: dict, name: str) -> dict[str, Any]:
     """``{label: result}`` of one task."""
     start = f"{name}: "
     return {k[len(start) :]: r for k, r in results.items() if k.startswith(start)}
+
+
+def of_cell(results: dict, name: str, cell: str) -> list[dict]:
+    """A cell's results of one task, one a width; the last has equal parameters."""
+    return [r for r in of_task(results, name).values() if r["cell"] == cell]
 
 
 def last(result: dict, name: str = "loss") -> list:
@@ -82,15 +99,9 @@ def solved(result: dict, threshold: float) -> tuple[int, int]:
     return int((first < float("inf")).sum()), len(first)
 
 
-def best_share(results: dict, names: Sequence[str], threshold: float) -> float:
-    """The greatest share of seeds that get below a loss, of all widths of some cells."""
-    shares = [
-        solved(result, threshold)
-        for label, result in results.items()
-        if any(
-            label.startswith(f"{name}, ") and "chrono" not in label for name in names
-        )
-    ]
+def best_share(results: dict, name: str, cell: str, threshold: float) -> float:
+    """The share of seeds that get below a loss, of a cell's better width."""
+    shares = [solved(result, threshold) for result in of_cell(results, name, cell)]
     return max(done / of for done, of in shares)
 
 

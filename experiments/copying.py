@@ -49,13 +49,10 @@ def task(blank: int, batch: int) -> Task:
 
 
 def pieces(settings):
-    found = {}
+    found, equal = {}, ("parameters",)
     for blank in settings["blanks"]:
-        of = task(blank, settings["batch"])
-        for cell in cells(blank):
-            units = training.width(cell, of, settings["hidden"])
-            name = f"T={blank}: {cell.name}, {units} units"
-            found[name] = partial(comparison.compare, cell, units, of, settings)
+        of = {f"T={blank}": task(blank, settings["batch"])}
+        found |= comparison.pieces(of, cells(blank), settings, equal=equal)
     return found
 
 
@@ -67,23 +64,17 @@ def ratio(result, blank):
     ]
 
 
-def found_by(results, blank, name):
-    every = comparison.of_task(results, f"T={blank}")
-    (result,) = [
-        r
-        for label, r in every.items()
-        if label.startswith(f"{name}, ") and label.count(",") == name.count(",") + 1
-    ]
-    return result
+def found_by(results, blank, cell):
+    """The loss in the end over the baseline: the median over seeds."""
+    (result,) = comparison.of_cell(results, f"T={blank}", cell)
+    return statistics.median(ratio(result, blank))
 
 
 def verdict(settings, results):
     said, passes = [], True
     for blank in settings["blanks"]:
-        usual = statistics.median(ratio(found_by(results, blank, "LSTM"), blank))
-        chrono = statistics.median(
-            ratio(found_by(results, blank, "LSTM, chrono"), blank)
-        )
+        usual = found_by(results, blank, "LSTM")
+        chrono = found_by(results, blank, "LSTM, chrono")
         passes &= chrono.high < usual.low
         said.append(
             f"T={blank}: {chrono.show('{:.2f}')} of the baseline with chrono, "

@@ -28,12 +28,13 @@ def benefit() -> list[tuple] | None:
     cells = ("simple RNN", "GRU", "LSTM")
     name, four = "T=100", order.NAMES[2]
     rows = []
-    for task, found, limit in (
-        (f"adding, {name}", comparison.of_task(adds, name), adding.threshold(name)),
-        (f"temporal order, {four}", comparison.of_task(orders, four), order.SOLVED),
+    for task, found, what, limit in (
+        ("adding", adds, name, adding.threshold(name)),
+        ("temporal order", orders, four, order.SOLVED),
     ):
-        shares = {c: f"{comparison.best_share(found, (c,), limit):.0%}" for c in cells}
-        rows.append((task, "seeds that solve it", shares))
+        shares = {c: comparison.best_share(found, what, c, limit) for c in cells}
+        shown = {c: f"{share:.0%}" for c, share in shares.items()}
+        rows.append((f"{task}, {what}", "seeds that solve it", shown))
     settings = formal.EXPERIMENT.settings
     for language in settings["tasks"]:
         found = {c: formal.best(languages, language, c, settings) for c in cells}

@@ -49,8 +49,7 @@ def best(results, cell, settings):
     """The widths' better median of the first n that fails."""
     return max(
         statistics.median(first_failure(result, settings))
-        for label, result in comparison.of_task(results, "a^n b^n").items()
-        if label.startswith(f"{cell}, ")
+        for result in comparison.of_cell(results, "a^n b^n", cell)
     )
 
 

@@ -65,13 +65,10 @@ def beyond(result, settings):
 
 def best(results, name, cell, settings):
     """The widths' better median of the accuracy beyond, with its interval."""
-    found = comparison.of_task(results, name)
-    middles = [
+    return max(
         statistics.median(beyond(result, settings))
-        for label, result in found.items()
-        if label.startswith(f"{cell}, ")
-    ]
-    return max(middles)
+        for result in comparison.of_cell(results, name, cell)
+    )
 
 
 def verdict(settings, results):
@@ -90,8 +87,7 @@ def section(settings, results):
         for label, result in comparison.of_task(results, name).items():
             near = np.array(result["right"], float)[:, -1]
             far = beyond(result, settings)
-            cell = label.rpartition(",")[0]
-            known = PUBLISHED[name].get(cell)
+            known = PUBLISHED[name].get(result["cell"])
             rows.append(
                 f"| {name.replace('_', ' ')} | {label} | {result['parameters']:,} "
                 f"| {statistics.median(near).show('{:.0%}')} "

@@ -69,23 +69,8 @@ def score(said, key, settings):
 
 
 def pieces(settings):
-    found = {}
-    for cell in CELLS:
-        of, asked = task(settings), partial(score, settings=settings)
-        units = training.width(cell, of, settings["hidden"])
-        name = f"stream: {cell.name}, {units} units"
-        found[name] = partial(comparison.compare, cell, units, of, settings, asked)
-    return found
-
-
-def of_cell(results, cell):
-    (result,) = [
-        r
-        for k, r in results.items()
-        if k.startswith(f"stream: {cell.name}, ")
-        and ("no forget" in k) == (cell is NO_FORGET)
-    ]
-    return result
+    asked, equal = partial(score, settings=settings), ("parameters",)
+    return comparison.pieces({"stream": task(settings)}, CELLS, settings, asked, equal)
 
 
 def late(result):
@@ -94,8 +79,10 @@ def late(result):
 
 
 def verdict(settings, results):
-    forgets = statistics.median(late(of_cell(results, training.LSTM)), 0)
-    keeps = statistics.median(late(of_cell(results, NO_FORGET)), 0)
+    forgets, keeps = (
+        statistics.median(late(comparison.of_cell(results, "stream", cell.name)[0]), 0)
+        for cell in (training.LSTM, NO_FORGET)
+    )
     return forgets.low > keeps.high, (
         f"outer symbol at the end of {settings['stream']:,} steps: "
         f"{forgets.show('{:.0%}')} with a forget gate, {keeps.show('{:.0%}')} without"

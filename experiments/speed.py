@@ -60,12 +60,10 @@ def races() -> dict:
         made = results(experiment)
         if made is None:
             continue
-        units = experiment.settings["hidden"]
-        every = comparison.of_task(made, name)
+        raced = {c: comparison.of_cell(made, name, c)[0] for c in ("GRU", "LSTM")}
         found[f"{experiment.name}, {name}"] = {
-            cell: statistics.first_below(r["steps"], r["loss"], limit)
-            for cell in ("GRU", "LSTM")
-            for r in [every[f"{cell}, {units} units"]]
+            cell: statistics.first_below(result["steps"], result["loss"], limit)
+            for cell, result in raced.items()
         }
     return found
 

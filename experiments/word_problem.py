@@ -82,23 +82,19 @@ def score(said, key, group, settings):
 
 
 def pieces(settings):
-    found = {}
+    found, equal = {}, ("width",)
     for group in settings["groups"]:
         of, asked = (
             task(group, settings),
             partial(score, group=group, settings=settings),
         )
-        for cell in CELLS:
-            units = settings["hidden"]
-            name = f"{group}: {cell.name}, {units} units"
-            found[name] = partial(comparison.compare, cell, units, of, settings, asked)
+        found |= comparison.pieces({group: of}, CELLS, settings, asked, equal)
     return found
 
 
 def at_the_end(results, group, cell, settings):
     """Of each seed, the accuracy at the last step that is trained."""
-    found = comparison.of_task(results, group)
-    result = found[f"{cell.name}, {settings['hidden']} units"]
+    (result,) = comparison.of_cell(results, group, cell.name)
     return np.array(result["score"], float)[:, settings["length"] - 1]
 
 
