@@ -23,7 +23,6 @@ def chrono(length: int) -> Contender:
         ),
         (float(length), 2.0 * length),
         "longest memory",
-        4,
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments import statistics, training
@@ -52,14 +51,7 @@ def compare(
     seeds = settings["seeds"]
     found = training.report(contender, units, task, chosen, seeds, *steps, score)
     about = {"cell": contender.name, "units": units, "chosen": chosen}
-    return {**about, "parameters": count(contender, units, task), **found}
-
-
-def count(contender: Contender, units: int, task: Task) -> int:
-    """How many parameters there are."""
-    cell = contender.make(units, contender.options[0])
-    begin = lambda: training.begin(cell, task, units, 0)
-    return sum(a.size for a in jax.tree.leaves(jax.eval_shape(begin)))
+    return {**about, "parameters": training.count(contender, units, task), **found}
 
 
 def pieces(

@@ -26,7 +26,6 @@ def cells(blank: int) -> tuple[Contender, ...]:
         ),
         (1.5 * blank, 3.0 * blank),
         "longest memory",
-        4,
     )
     gru = Contender(
         "GRU, chrono",
@@ -37,7 +36,6 @@ def cells(blank: int) -> tuple[Contender, ...]:
         ),
         (1.5 * blank, 3.0 * blank),
         "longest memory",
-        3,
     )
     usual = training.LSTM._replace(options=(0.0, 1.0))
     return (training.RNN, usual, chrono, training.GRU._replace(options=(0.0, 1.0)), gru)

@@ -28,7 +28,6 @@ def lstm(bias):
         lambda hidden, option: jaxrnn.lstm(hidden, forget_bias=bias),
         (bias,),
         "bias of the forget gate",
-        4,
     )
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments import comparison, statistics, training
+from experiments import statistics, training
 from experiments.agreement import as_batch
 from experiments.registry import Experiment
 from experiments.training import Contender, Task
@@ -95,7 +95,7 @@ def learn(
         "seed": seeds,
     }
     return {
-        "parameters": comparison.count(contender, units, of),
+        "parameters": training.count(contender, units, of),
         "chosen": {**chosen, "tried": tried},
         "right": training.rounded(run(hypers, chosen["stop"], test)),
     }

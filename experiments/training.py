@@ -6,7 +6,9 @@ hyperparameters. Learning rates and such are tuned by `tune`, with the same numb
 configurations for each cell and with seeds that are reported nowhere.
 """
 
+import bisect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -51,15 +53,13 @@ class Contender(NamedTuple):
         make: ``(hidden, option) -> Cell``; `option` is traced.
         options: two values of it.
         means: what the options are.
-        gates: kernels it has for each of the simple RNN's, and as many biases.
-    rates: four learning rates.
+        rates: four learning rates.
     """
 
     name: str
     make: Callable
     options: tuple[float, float]
     means: str
-    gates: int
     rates: tuple[float, ...] = RATES
 
 
@@ -70,7 +70,6 @@ RNN = Contender(
     lambda hidden, option: jaxrnn.simple_rnn(hidden),
     (1.0, 0.1),
     "norm that gradients are clipped to",
-    1,
     LOW_RATES,
 )
 IRNN = RNN._replace(
@@ -81,30 +80,29 @@ GRU = Contender(
     lambda hidden, option: jaxrnn.gru(hidden, update_bias=option),
     (0.0, 3.0),
     "bias of the keep gate",
-    3,
 )
 LSTM = Contender(
     "LSTM",
     lambda hidden, option: jaxrnn.lstm(hidden, forget_bias=option),
     (1.0, 3.0),
     "bias of the forget gate",
-    4,
     LOW_RATES,
 )
 THREE = (RNN, GRU, LSTM)
 
 
+def count(contender: Contender, units: int, task: Task) -> int:
+    """How many parameters there are."""
+    cell = contender.make(units, contender.options[0])
+    shapes = jax.eval_shape(lambda: begin(cell, task, units, 0))
+    return sum(shape.size for shape in jax.tree.leaves(shapes))
+
+
 def width(contender: Contender, task: Task, like: int) -> int:
     """Units with as many parameters as an LSTM of `like` units, or just below."""
-
-    def count(gates, hidden, extra):
-        recurrent = gates * hidden * (task.features + hidden + 1) + extra * hidden
-        return recurrent + task.outputs * (hidden + 1)
-
-    most = count(4, like, 0)
-    extra = contender.name == "GRU"  # its second bias of n
-    fits = [h for h in range(1, 20 * like) if count(contender.gates, h, extra) <= most]
-    return fits[-1]
+    most = count(LSTM, like, task)
+    grows = partial(count, contender, task=task)
+    return bisect.bisect_right(range(1, 20 * like), most, key=lambda h: grows(units=h))
 
 
 def outputs(cell: jaxrnn.Cell, task: Task, params: Any, batch: Batch) -> jax.Array:

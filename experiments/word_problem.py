@@ -58,9 +58,7 @@ def _two_layers(hidden, option):
     return jaxrnn.stack(linear(hidden, option), linear(hidden, option))
 
 
-LINEAR = Contender(
-    "linear recurrence, 2 layers", _two_layers, (0.0, 3.0), "keep bias", 4
-)
+LINEAR = Contender("linear recurrence, 2 layers", _two_layers, (0.0, 3.0), "keep bias")
 CELLS = (training.RNN, training.GRU, training.LSTM, LINEAR)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from experiments import comparison, training
+from experiments import training
 from experiments.training import Task
 from experiments.word_problem import linear
 from jaxrnn.tasks import Batch, adding, temporal_order
@@ -25,10 +25,10 @@ TASK = Task(draw, 2, 1, "number")
 @pytest.mark.parametrize("features", [2, 8])
 def test_equal_parameters_are_the_most_that_fit(cell, features):
     of = TASK._replace(features=features)
-    most = comparison.count(training.LSTM, 32, of)
+    most = training.count(training.LSTM, 32, of)
     units = training.width(cell, of, 32)
-    assert comparison.count(cell, units, of) <= most
-    assert comparison.count(cell, units + 1, of) > most
+    assert training.count(cell, units, of) <= most
+    assert training.count(cell, units + 1, of) > most
     assert training.width(training.LSTM, of, 32) == 32
 
 
