@@ -1,9 +1,10 @@
 """Makes the results that are missing: see the package."""
 
 import argparse
+import multiprocessing
 import os
 import sys
-import time
+from concurrent.futures import ProcessPoolExecutor
 
 # At reduced size almost all of the time is XLA compiling, half of it at level 0.
 if "--quick" in sys.argv:
@@ -12,7 +13,14 @@ if "--quick" in sys.argv:
 from rich.console import Console
 
 from experiments.catalogue import EXPERIMENTS
-from experiments.registry import load, results, run
+from experiments.registry import load, make, results, run
+
+KNOWN = {experiment.name: experiment for experiment in EXPERIMENTS}
+
+
+def make_named(name: str, piece: str, quick: bool) -> dict:
+    """`make`, in another process."""
+    return make(KNOWN[name], piece, quick)
 
 
 def main() -> int:
@@ -22,13 +30,15 @@ def main() -> int:
     parser.add_argument(
         "--list", action="store_true", help="what there is, and is made"
     )
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="pieces at once; each keeps one core busy"
+    )
     options = parser.parse_args()
-    known = {experiment.name: experiment for experiment in EXPERIMENTS}
     for name in options.names:
-        if name not in known:
-            raise ValueError(f"names: expected some of {list(known)}, got {name!r}.")
+        if name not in KNOWN:
+            raise ValueError(f"names: expected some of {list(KNOWN)}, got {name!r}.")
     console = Console(highlight=False)
-    chosen = [known[name] for name in options.names or known]
+    chosen = [KNOWN[name] for name in options.names or KNOWN]
     if options.list:
         for experiment in chosen:
             settings = experiment.quick if options.quick else experiment.settings
@@ -39,11 +49,16 @@ def main() -> int:
                 f"pieces, {minutes:.1f} minutes of about {experiment.minutes:g}"
             )
         return 0
+    spawn = multiprocessing.get_context("spawn")
+    for alone in (False, True):
+        some = [experiment for experiment in chosen if experiment.alone == alone]
+        with ProcessPoolExecutor(1 if alone else options.jobs, spawn) as pool:
+            begin = lambda e, piece: pool.submit(
+                make_named, e.name, piece, options.quick
+            )
+            for name, piece, seconds in run(some, begin, options.quick):
+                console.print(f"{name}: {piece}: {seconds:.0f} s")
     for experiment in chosen:
-        console.print(f"[bold]{experiment.name}[/bold]: {experiment.title}")
-        began = time.perf_counter()
-        for piece, seconds in run(experiment, options.quick):
-            console.print(f"  {piece}: {seconds:.0f} s")
         settings = experiment.quick if options.quick else experiment.settings
         found = results(experiment, options.quick)
         if found is None:
@@ -52,8 +67,7 @@ def main() -> int:
         word = {True: "holds", False: "does not hold", None: "undecided"}[passes]
         if options.quick:
             word = "reduced, which decides nothing"
-        seconds = time.perf_counter() - began
-        console.print(f"  {word}: {sentence} ({seconds:.0f} s)")
+        console.print(f"[bold]{experiment.title}[/bold]: {word}: {sentence}")
     return 0
 
 

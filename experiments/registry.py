@@ -9,7 +9,8 @@ import pathlib
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from typing import Any, NamedTuple
 
 FOLDER = pathlib.Path(__file__).parent
@@ -34,6 +35,7 @@ class Experiment(NamedTuple):
             a part of the rule can be said.
         section: ``(settings, results) -> str``: Markdown for docs/claims.md.
         draw: ``(settings, results, path) -> None``: the figure, or None.
+        alone: whether nothing else may run meanwhile, for it measures time.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Experiment(NamedTuple):
     verdict: Callable[[dict, dict], tuple[bool | None, str]]
     section: Callable[[dict, dict], str]
     draw: Callable[[dict, dict, pathlib.Path], None] | None = None
+    alone: bool = False
 
 
 def path_of(experiment: Experiment, quick: bool) -> pathlib.Path:
@@ -73,28 +76,49 @@ def results(experiment: Experiment, quick: bool = False) -> dict[str, Any] | Non
     return {name: saved[name]["result"] for name in names}
 
 
-def run(experiment: Experiment, quick: bool = False) -> Iterator[tuple[str, float]]:
-    """Makes the pieces that are missing; yields each one's name and seconds.
+def make(experiment: Experiment, piece: str, quick: bool = False) -> dict:
+    """One piece's ``{"seconds", "made", "result"}``."""
+    settings = experiment.quick if quick else experiment.settings
+    start = time.perf_counter()
+    result = _plain(experiment.pieces(settings)[piece]())
+    seconds = round(time.perf_counter() - start, 1)
+    return {"seconds": seconds, "made": _made(experiment), "result": result}
+
+
+def run(
+    experiments: Sequence[Experiment],
+    submit: Callable[[Experiment, str], Future],
+    quick: bool = False,
+) -> Iterator[tuple[str, str, float]]:
+    """Makes all pieces that are missing; yields each one's experiment, name and seconds.
 
     Every piece is written as soon as it is made: what is cut off goes on from there.
+
+    Args:
+        experiments: what to make.
+        submit: begins `make`, somewhere, and returns at once.
+        quick: at reduced size.
     """
-    settings = experiment.quick if quick else experiment.settings
-    done = load(experiment, quick)
-    for name, make in experiment.pieces(settings).items():
-        if name in done:
-            continue
-        start = time.perf_counter()
-        result = _plain(make())
-        seconds = time.perf_counter() - start
-        done[name] = {
-            "seconds": round(seconds, 1),
-            "made": _made(experiment),
-            "result": result,
-        }
-        _write(
-            path_of(experiment, quick), {"settings": _plain(settings), "pieces": done}
-        )
-        yield name, seconds
+    waiting = {}
+    for experiment in experiments:
+        settings = experiment.quick if quick else experiment.settings
+        done = load(experiment, quick)
+        for piece in experiment.pieces(settings):
+            if piece not in done:
+                waiting[submit(experiment, piece)] = experiment, piece
+    try:
+        for future in as_completed(waiting):
+            experiment, piece = waiting[future]
+            record = future.result()
+            settings = experiment.quick if quick else experiment.settings
+            done = load(experiment, quick) | {piece: record}
+            ordered = {p: done[p] for p in experiment.pieces(settings) if p in done}
+            content = {"settings": _plain(settings), "pieces": ordered}
+            _write(path_of(experiment, quick), content)
+            yield experiment.name, piece, record["seconds"]
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _made(experiment: Experiment) -> dict:

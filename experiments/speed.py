@@ -169,4 +169,5 @@ EXPERIMENT = Experiment(
     verdict=verdict,
     section=section,
     draw=draw,
+    alone=True,
 )
