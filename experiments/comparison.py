@@ -11,8 +11,9 @@ from experiments.training import Contender, Task
 from jaxrnn import plot
 
 EQUAL = ("width", "parameters")
-SETTINGS = {"hidden": 32, "seeds": 10, "updates": 2000, "every": 50}
-QUICK = {"hidden": 8, "seeds": 3, "updates": 40, "every": 20}
+SETTINGS = {"hidden": 32, "seeds": 20, "updates": 2000, "every": 50}
+SETTINGS |= training.PROTOCOL
+QUICK = {**SETTINGS, "hidden": 8, "seeds": 3, "updates": 40, "every": 20}
 
 
 def entries(
@@ -91,10 +92,9 @@ def solved(result: dict, threshold: float) -> tuple[int, int]:
     return int((first < float("inf")).sum()), len(first)
 
 
-def best_share(results: dict, name: str, cell: str, threshold: float) -> float:
-    """The share of seeds that get below a loss, of a cell's better width."""
-    shares = [solved(result, threshold) for result in of_cell(results, name, cell)]
-    return max(done / of for done, of in shares)
+def share(results: dict, name: str, cell: str, threshold: float) -> statistics.Interval:
+    """The share of seeds that get below a loss, at equal parameters."""
+    return statistics.share(*solved(of_cell(results, name, cell)[-1], threshold))
 
 
 def table(results: dict, threshold: float, form: str = "{:.2g}") -> str:
@@ -106,10 +106,11 @@ def table(results: dict, threshold: float, form: str = "{:.2g}") -> str:
     ]
     for label, result in results.items():
         done, of = solved(result, threshold)
+        sure = statistics.share(done, of).show("{:.0%}").partition(" ")[2]
         until = statistics.time_to(result["steps"], result["loss"], threshold)
         rows.append(
             f"| {label} | {result['parameters']:,} "
-            f"| {statistics.median(last(result)).show(form)} | {done} of {of} "
+            f"| {statistics.median(last(result)).show(form)} | {done} of {of} {sure} "
             f"| {until.show('{:,.0f}')} |"
         )
     return "\n".join(rows)

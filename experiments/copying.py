@@ -18,27 +18,25 @@ def _draw(key, batch, blank):
 
 
 def cells(blank: int) -> tuple[Contender, ...]:
-    """Each with a gate that starts half open, by one, or open for up to the blank."""
-    chrono = Contender(
-        "LSTM, chrono",
-        lambda hidden, option: jaxrnn.lstm(
-            hidden, bias_init=initializers.chrono(option), forget_bias=None
-        ),
-        (1.5 * blank, 3.0 * blank),
-        "longest memory",
+    """With biases of 0 or 1, or with gates that start open for up to 1.5 or 3 blanks."""
+    spans, usual = (1.5 * blank, 3.0 * blank), (0.0, 1.0)
+
+    def chrono_lstm(hidden, option):
+        bias = initializers.chrono(option)
+        return jaxrnn.lstm(hidden, bias_init=bias, forget_bias=None)
+
+    def chrono_gru(hidden, option):
+        bias = initializers.chrono(option, gates="rzn")
+        return jaxrnn.gru(hidden, bias_init=bias, update_bias=None)
+
+    open_ = {"options": spans, "means": "longest memory"}
+    return (
+        training.RNN,
+        training.LSTM._replace(options=usual),
+        training.LSTM._replace(name="LSTM, chrono", make=chrono_lstm, **open_),
+        training.GRU._replace(options=usual),
+        training.GRU._replace(name="GRU, chrono", make=chrono_gru, **open_),
     )
-    gru = Contender(
-        "GRU, chrono",
-        lambda hidden, option: jaxrnn.gru(
-            hidden,
-            bias_init=initializers.chrono(option, gates="rzn"),
-            update_bias=None,
-        ),
-        (1.5 * blank, 3.0 * blank),
-        "longest memory",
-    )
-    usual = training.LSTM._replace(options=(0.0, 1.0))
-    return (training.RNN, usual, chrono, training.GRU._replace(options=(0.0, 1.0)), gru)
 
 
 def task(blank: int, batch: int) -> Task:
@@ -96,12 +94,12 @@ has a loss of 10 ln 8 / (T + 20), the baseline; loss is given as a part of it. T
 the GRU start with biases of 0 or 1, whichever is better; chrono biases (Tallec and Ollivier
 2018) open their gates for up to 1.5 or 3 T steps. {settings["updates"]:,} updates of
 {settings["batch"]} sequences, {settings["seeds"]} seeds, sizes reduced: the papers have T of
-500 and 2,000 and 128 units.
+500 and 2,000 and 128 units. Equal parameters.
 
 {chr(10).join(rows)}"""
 
 
-def draw(settings, results, path):
+def draw(settings, results):
     blanks = settings["blanks"]
     shape = dict(figsize=(5 * len(blanks), 3.8), layout="constrained", squeeze=False)
     figure, axes = plt.subplots(1, len(blanks), **shape)
@@ -117,8 +115,7 @@ def draw(settings, results, path):
         comparison.curves(ax, over, 1.0)
         ax.set(title=f"T={blank}", ylabel="loss / baseline", ylim=(0, 1.5))
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    figure.savefig(path)
-    plt.close(figure)
+    return figure
 
 
 EXPERIMENT = Experiment(

@@ -9,7 +9,7 @@ from experiments.registry import Experiment
 
 SHUT, OPEN = -1e4, 1e4  # of which a sigmoid makes exactly 0 and 1
 PACKED = {"LSTM": "ifgo", "GRU": "rzn"}
-# What is checked: cell, gates that are held, and what must then be so to the bit.
+# What is checked: cell, gates that are held, and what must then be so.
 CASES = {
     "f=1, i=0": ("LSTM", {"f": OPEN, "i": SHUT}, "c_T = c_0"),
     "f=1, i=0, gradient": ("LSTM", {"f": OPEN, "i": SHUT}, "dc_T / dc_0 = 1"),
@@ -33,7 +33,7 @@ def held(name: str, hidden: int, biases: dict, seed: int) -> tuple:
 
 
 def check(case: str, steps: int, hidden: int, seed: int) -> bool:
-    """Whether the case is so, to the bit, for one draw of weights, carry and inputs."""
+    """Whether the case is so for one draw of weights, carry and inputs."""
     name, biases, _ = CASES[case]
     cell, params = held(name, hidden, biases, seed)
     ours, theirs = jax.random.split(jax.random.key(seed + 1))
@@ -43,8 +43,13 @@ def check(case: str, steps: int, hidden: int, seed: int) -> bool:
     memory = (lambda carry: carry.c) if name == "LSTM" else (lambda carry: carry)
     last, hs = jaxrnn.unroll(cell, params, carry, xs)
     if "gradient" in case:
-        total = lambda c: memory(jaxrnn.unroll(cell, params, c, xs)[0]).sum()
-        return bool((memory(jax.grad(total)(carry)) == 1).all())
+        first = jax.tree.map(lambda a: a[0], carry)
+
+        def end(now):
+            start = first._replace(c=now) if name == "LSTM" else now
+            return memory(jaxrnn.unroll(cell, params, start, xs[:, 0])[0])
+
+        return bool((jax.jacobian(end)(memory(first)) == jnp.eye(hidden)).all())
     if case in ("f=1, i=0", "z=1"):
         return bool((memory(last) == memory(carry)).all())
     if case == "o=0":
@@ -61,8 +66,8 @@ def check(case: str, steps: int, hidden: int, seed: int) -> bool:
         raise ValueError(
             "candidates: expected some below 1, where there is a difference."
         )
-    close = jnp.abs(memory(last) - candidate) <= 2 * jnp.finfo(candidate.dtype).eps
-    return bool(close.all())
+    apart = np.abs(np.asarray(memory(last)) - np.asarray(candidate))
+    return bool((apart <= 2 * np.spacing(np.abs(candidate))).all())
 
 
 def pieces(settings):

@@ -34,7 +34,7 @@ class Experiment(NamedTuple):
         verdict: ``(settings, results) -> (passes, sentence)``; passes is None where only
             a part of the rule can be said.
         section: ``(settings, results) -> str``: Markdown for docs/claims.md.
-        draw: ``(settings, results, path) -> None``: the figure, or None.
+        draw: ``(settings, results) -> figure``; None: no figure.
         alone: whether nothing else may run meanwhile, for it measures time.
     """
 
@@ -47,7 +47,7 @@ class Experiment(NamedTuple):
     pieces: Callable[[dict], dict[str, Callable[[], Any]]]
     verdict: Callable[[dict, dict], tuple[bool | None, str]]
     section: Callable[[dict, dict], str]
-    draw: Callable[[dict, dict, pathlib.Path], None] | None = None
+    draw: Callable[[dict, dict], Any] | None = None
     alone: bool = False
 
 
@@ -124,7 +124,8 @@ def run(
 def _made(experiment: Experiment) -> dict:
     """With what a result was made."""
     sources = sorted(FOLDER.parent.glob("jaxrnn/**/*.py"))
-    sources += [FOLDER / "training.py", FOLDER / f"{experiment.name}.py"]
+    sources += [FOLDER / "training.py", FOLDER / "comparison.py"]
+    sources += [FOLDER / f"{experiment.name}.py"]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {

@@ -15,47 +15,56 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def show(self, form: str = "{:.3g}") -> str:
+    def show(self, form: str = "{:.3g}", infinite: str = "never") -> str:
         """``0.52 [0.50, 0.55]``"""
-        middle, low, high = ("never" if np.isinf(v) else form.format(v) for v in self)
+        middle, low, high = (infinite if np.isinf(v) else form.format(v) for v in self)
         return f"{middle} [{low}, {high}]"
 
 
-def bootstrapped(
-    statistic: Callable, *samples: Sequence[float], paired: bool = True
-) -> Interval:
-    """A statistic of samples, with the percentile interval of 10,000 resamplings.
+def bootstrapped(statistic: Callable, *samples: Sequence[float]) -> Interval:
+    """A statistic of samples, with the percentile interval of 10,000 resamplings of seeds.
 
     Args:
         statistic: ``(*samples, axis) -> values``.
-        samples: of one entry a seed each.
-        paired: resample seeds, not each sample by itself.
+        samples: of one entry a seed each, the seeds of all in the same order.
     """
     arrays = [np.asarray(sample, float) for sample in samples]
     rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(a), size=(10_000, len(a))) for a in arrays]
-    if paired:
-        drawn = [drawn[0]] * len(arrays)
-    resampled = [a[d] for a, d in zip(arrays, drawn, strict=True)]
+    drawn = rng.integers(len(arrays[0]), size=(10_000, len(arrays[0])))
     with np.errstate(invalid="ignore"):
-        values = statistic(*resampled, axis=1)
+        values = statistic(*(a[drawn] for a in arrays), axis=1)
         middle = statistic(*arrays, axis=0)
-    # Of an infinite and a finite neighbour the quantile is the worse one, not their mean.
-    low, high = np.quantile(values, [0.025, 0.975], method="higher")
+    # Outwards to a value that occurs: infinity has no mean with a number.
+    low = np.quantile(values, 0.025, method="lower")
+    high = np.quantile(values, 0.975, method="higher")
     return Interval(float(middle), float(low), float(high))
 
 
-def median(sample: Sequence[float | None], missing: float = np.inf) -> Interval:
-    """The median and its 95% interval; None, a run that diverged, counts as `missing`."""
+def median(sample: Sequence[float | None], better: str = "low") -> Interval:
+    """The median and its 95% interval.
+
+    Args:
+        sample: one entry a seed; None, of a run that diverged, is the worst of all.
+        better: "low" for losses and times, "high" for accuracies. Of two middle values the
+            worse one is the median, so that infinity needs no mean with a number.
+    """
+    sign = {"low": 1.0, "high": -1.0}[better]
     values = np.array(sample, float)
-    return bootstrapped(_median, np.where(np.isnan(values), missing, values))
+    values = np.where(np.isnan(values), np.inf if better == "low" else 0.0, values)
+    found = bootstrapped(_upper_median, sign * values)
+    ends = sorted((sign * found.low, sign * found.high))
+    return Interval(sign * found.middle, *ends)
+
+
+def accuracy(sample: Sequence[float | None]) -> str:
+    """A median of accuracies in %, with its interval."""
+    return median(sample, "high").show("{:.0%}")
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> Interval:
-    """The median of the paired differences ``one - other``, and its 95% interval."""
-    return bootstrapped(
-        lambda a, b, axis: np.median(a - b, axis=axis), one, other, paired=True
-    )
+    """The mean of the paired differences ``one - other``, and its 95% interval."""
+    apart = np.asarray(one, float) - np.asarray(other, float)
+    return bootstrapped(lambda a, axis: np.mean(a, axis=axis), apart)
 
 
 def equivalent(one: Sequence[float], other: Sequence[float], margin: float) -> float:
@@ -99,7 +108,7 @@ def time_to(steps: Sequence[int], curves: Sequence, threshold: float) -> Interva
     return median(first_below(steps, curves, threshold))
 
 
-def _median(sample: np.ndarray, axis: int) -> np.ndarray:
+def _upper_median(sample: np.ndarray, axis: int) -> np.ndarray:
     """The upper of two middle values: infinity has no mean with a number."""
     ordered = np.sort(sample, axis=axis)
     return np.take(ordered, ordered.shape[axis] // 2, axis=axis)

@@ -1,4 +1,4 @@
-"""The word problem of A5: what a gate that does not read the state cannot follow."""
+"""The word problem of A5: what a diagonal linear recurrence cannot follow."""
 
 from functools import partial
 from typing import NamedTuple
@@ -80,7 +80,7 @@ def score(said, key, group, settings):
 
 
 def pieces(settings):
-    found, equal = {}, ("width",)
+    found, equal = {}, ("parameters",)
     for group in settings["groups"]:
         of, asked = (
             task(group, settings),
@@ -97,16 +97,23 @@ def at_the_end(results, group, cell, settings):
 
 
 def verdict(settings, results):
-    group = settings["groups"][0]
-    ends = {
-        c.name: statistics.median(at_the_end(results, group, c, settings))
-        for c in CELLS
+    hard, easy = settings["groups"][0], settings["groups"][-1]
+    middles = {
+        (group, cell.name): statistics.median(
+            at_the_end(results, group, cell, settings), "high"
+        )
+        for group in settings["groups"]
+        for cell in CELLS
     }
-    others = [ends[c.name] for c in (training.RNN, training.GRU, training.LSTM)]
-    worst = ends[LINEAR.name]
-    said = ", ".join(f"{name} {end.show('{:.0%}')}" for name, end in ends.items())
-    passes = max(others).low > worst.high
-    return passes, f"{group}, right at step {settings['length']}: {said}"
+    said = f"{hard}, right at step {settings['length']}: " + ", ".join(
+        f"{cell.name} {middles[hard, cell.name].show('{:.0%}')}" for cell in CELLS
+    )
+    control = middles[easy, LINEAR.name]
+    said += f"; the linear one has {control.show('{:.0%}')} in {easy}"
+    if control.low < 0.9:
+        return None, said
+    ours = [middles[hard, cell.name] for cell in CELLS if cell is not LINEAR]
+    return max(ours).low > middles[hard, LINEAR.name].high, said
 
 
 def section(settings, results):
@@ -119,7 +126,7 @@ def section(settings, results):
         for label, result in comparison.of_task(results, group).items():
             values = np.array(result["score"], float)
             shown = [
-                statistics.median(values[:, at - 1]).show("{:.0%}")
+                statistics.accuracy(values[:, at - 1])
                 for at in (length // 2, length, 2 * length)
             ]
             rows.append(
@@ -127,15 +134,17 @@ def section(settings, results):
             )
     return f"""\
 Read elements of a group, say their product so far. A5, the even permutations of five things,
-is the smallest group whose products no model of fixed depth with gates that ignore the state
-can follow at all lengths (Merrill, Petty and Sabharwal 2024); Z60, addition, has as many
-elements. Chance is 1 in 60. Trained on {length} elements with {settings["hidden"]} units,
-asked on up to {2 * length}; equal width alone, {settings["seeds"]} seeds.
+is the smallest group whose products, unless TC⁰ = NC¹, no model of fixed depth such as a
+Transformer or a diagonal linear recurrence can follow at all lengths (Merrill, Petty and
+Sabharwal 2024); Z60, addition, has as many elements and is the control. Chance is 1 in 60.
+Trained on {length} elements, asked on up to {2 * length}; equal parameters, an LSTM of
+{settings["hidden"]} units, {settings["seeds"]} seeds. A theorem about all lengths says
+nothing about {length}: what is tested is what can be learned.
 
 {chr(10).join(rows)}"""
 
 
-def draw(settings, results, path):
+def draw(settings, results):
     groups = settings["groups"]
     shape = dict(figsize=(5 * len(groups), 3.8), layout="constrained", squeeze=False)
     figure, axes = plt.subplots(1, len(groups), **shape)
@@ -154,16 +163,16 @@ def draw(settings, results, path):
         ax.set(title=group, xlabel="step", ylabel="accuracy", ylim=(0, 1.05))
         ax.grid(alpha=0.3)
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    figure.savefig(path)
-    plt.close(figure)
+    return figure
 
 
 EXPERIMENT = Experiment(
     name="word_problem",
-    title="The A5 word problem: state that only a nonlinear recurrence can follow",
-    rule="At the last trained step of A5 the median accuracy of the best of the simple RNN, "
-    "the GRU and the LSTM is above that of two layers of a linear recurrence of the same "
-    "width, with 95% intervals that do not meet.",
+    title="The A5 word problem: what a diagonal linear recurrence cannot follow",
+    rule="At the last trained step of A5 the median accuracy of one of the simple RNN, the "
+    "GRU and the LSTM is above that of two layers of a diagonal linear recurrence with as "
+    "many parameters, with 95% intervals that do not meet; undecided unless the latter is "
+    "right in 90% of Z60.",
     minutes=60,
     settings={
         **comparison.SETTINGS,

@@ -103,6 +103,6 @@ def baseline_1997(length: int) -> float:
     Example:
         >>> from jaxrnn.tasks import adding
         >>> round(adding.baseline_1997(100), 5)
-        0.03919
+        0.0392
     """
     return (2 - marked.lost(length)) / 48

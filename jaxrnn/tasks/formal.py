@@ -4,34 +4,32 @@ Five tasks of Delétang et al. 2023, "Neural Networks and the Chomsky Hierarchy"
 arXiv:2207.02098. The first four are regular: a finite automaton solves them at any length,
 and a recurrent network can be one. To sort, symbols must be counted.
 
-    accuracy of each answer    chance    optimum
-    parity                     1/2       1
-    even_pairs                 1/2       1
-    cycle_navigation           1/5       1
-    modular_arithmetic         1/5       1
-    bucket_sort                1/5       1
+    accuracy of each answer    without the symbols, 20 of them    optimum
+    parity                     0.5                                1
+    even_pairs                 0.5                                1
+    cycle_navigation           0.2                                1
+    modular_arithmetic         0.2                                1
+    bucket_sort                0.69                               1
+
+Of sorted symbols the first are low and the last high, so who only counts is right in most
+places: `baseline` has the figure for each length.
 
 Every task is ``(key, batch, *, length) -> Batch``: int32 inputs [T, B], a row's symbols and
 then `ASK` once for each answer that is wanted; beyond a row's steps 0. Targets are int32
 [T, B], the mask is true where `ASK` stands, `lengths` counts a row's symbols and answers.
 """
 
+import itertools
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.tasks.batch import Batch
 
 OPTIMUM = 1.0
-# Of one answer, for who knows nothing of the symbols.
-BASELINE = {
-    "parity": 1 / 2,
-    "even_pairs": 1 / 2,
-    "cycle_navigation": 1 / 5,
-    "modular_arithmetic": 1 / 5,
-    "bucket_sort": 1 / 5,
-}
 # How many different inputs each task has, `ASK` among them, the last.
 SYMBOLS = {
     "parity": 3,
@@ -41,6 +39,8 @@ SYMBOLS = {
     "bucket_sort": 6,
 }
 ASK = {name: count - 1 for name, count in SYMBOLS.items()}
+# How many different answers.
+ANSWERS = dict(zip(SYMBOLS, (2, 2, 5, 5, 5), strict=True))
 OPERATORS = "+-*"  # of modular arithmetic: symbols 5, 6 and 7, after the digits 0 to 4
 
 
@@ -212,6 +212,77 @@ TASKS: dict[str, Callable[..., Batch]] = {
     "modular_arithmetic": modular_arithmetic,
     "bucket_sort": bucket_sort,
 }
+
+
+def baseline(name: str, length: int) -> float:
+    """The accuracy of the best answers of who sees the length but no symbol.
+
+    Args:
+        name: of `TASKS`.
+        length: how many symbols a row has.
+
+    Returns:
+        Exact: the probability of the likeliest answer; of `bucket_sort` the mean over the
+        answers of the likeliest symbol in each place.
+
+    Raises:
+        ValueError: for another name, or a length that the task does not have.
+
+    Example:
+        >>> from jaxrnn.tasks import formal
+        >>> [round(formal.baseline("bucket_sort", n), 2) for n in (5, 20, 100)]
+        [0.5, 0.69, 0.86]
+    """
+    if name not in TASKS:
+        raise ValueError(f"name: expected one of {tuple(TASKS)}, got {name!r}.")
+    _range(length)
+    if name == "bucket_sort":
+        return _sorted_baseline(length, 5)
+    if name == "modular_arithmetic":
+        return _expression_baseline(length)
+    if name == "even_pairs":
+        return 1.0 if length == 1 else 0.5
+    if name == "parity":
+        return 0.5
+    moves, places = np.array([1, 1, 0, 0, 1]) / 3, np.eye(5)[0]
+    for _ in range(length):  # to the right, not at all, to the left
+        places = sum(p * np.roll(places, n) for n, p in enumerate(moves))
+    return float(places.max())
+
+
+def _sorted_baseline(length: int, count: int) -> float:
+    """P(the k-th smallest ≤ s) is that of k or more symbols up to s: a binomial tail."""
+    ways = [math.comb(length, n) for n in range(length + 1)]
+    shares = [(s + 1) / count for s in range(count)]
+    below = np.array(
+        [
+            [w * p**n * (1 - p) ** (length - n) for n, w in enumerate(ways)]
+            for p in shares
+        ]
+    )
+    tails = below[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # [symbols, places]
+    return float(np.diff(tails, axis=0, prepend=0).max(axis=0).mean())
+
+
+def _expression_baseline(length: int) -> float:
+    """By the probabilities of each sum and product so far."""
+    if length % 2 == 0:
+        raise ValueError(f"length: expected an odd number, got {length}.")
+    state = np.zeros((5, 5))
+    state[0] = 1 / 5
+    for _ in range(length // 2):
+        new = np.zeros((5, 5))
+        for total, product, digit in itertools.product(range(5), repeat=3):
+            p = state[total, product] / 15
+            added = (total + product) % 5
+            new[added, digit] += p
+            new[added, -digit % 5] += p
+            new[total, product * digit % 5] += p
+        state = new
+    values = np.zeros(5)
+    for total, product in itertools.product(range(5), repeat=2):
+        values[(total + product) % 5] += state[total, product]
+    return float(values.max())
 
 
 def _range(length) -> tuple[int, int]:

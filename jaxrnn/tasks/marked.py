@@ -21,7 +21,7 @@ def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
     inside = steps < lengths
     numbers = jax.random.uniform(of_numbers, (most, batch), jnp.float32, least)
     one = jax.random.randint(early, (batch,), 0, 10, jnp.int32)
-    two = jax.random.randint(late, (batch,), 0, length // 2 - 2, jnp.int32)
+    two = jax.random.randint(late, (batch,), 0, length // 2 - 1, jnp.int32)
     two = two + (two >= one)  # of those that are left
     marks = (steps == one) | (steps == two)
     marks = jnp.where((steps == 0) | (steps == lengths - 1), -1, marks)
@@ -30,7 +30,7 @@ def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
 
 def lost(length: int) -> float:
     """The probability that the first number was marked, and lost its mark."""
-    return 0.1 + 0.9 / (length // 2 - 2)
+    return 0.1 + 0.9 / (length // 2 - 1)
 
 
 def asked(numbers, marks, answer, lengths) -> Batch:

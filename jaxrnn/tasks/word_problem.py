@@ -2,9 +2,9 @@
 
 Merrill, Petty and Sabharwal 2024, "The Illusion of State", arXiv:2404.08819. A5 is the
 group of the even permutations of five things. No model of a depth that does not grow
-with the length, a Transformer or a recurrence whose gates do not read the state, can find
-its products (unless TC⁰ = NC¹); a recurrent network needs one layer. Z60, addition modulo
-60, has as many elements and is the easy counterpart.
+with the length, such as a Transformer or a linear recurrence with diagonal gates, can find
+its products at all lengths (unless TC⁰ = NC¹); a recurrent network can with one layer. Z60,
+addition modulo 60, has as many elements and is the easy counterpart.
 
     accuracy at each step but the first
     optimum       1
@@ -80,8 +80,8 @@ def table(group: str) -> np.ndarray:
     Example:
         >>> from jaxrnn.tasks import word_problem
         >>> a5 = word_problem.table("A5")
-        >>> int(a5[1, 2]), int(a5[2, 1])  # the order matters
-        (0, 0)
+        >>> int(a5[1, 3]), int(a5[3, 1])  # the order matters
+        (5, 6)
     """
     if group not in GROUPS:
         raise ValueError(f"group: expected one of {GROUPS}, got {group!r}.")

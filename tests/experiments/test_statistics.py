@@ -36,17 +36,23 @@ def test_what_was_not_reached_is_not_left_out():
 
 def test_a_run_that_diverged_is_the_worst():
     assert statistics.median([None, None, 1.0]).middle == INF
-    assert statistics.median([None, None, 1.0], missing=0).middle == 0
+    assert statistics.median([None, None, 1.0], "high").middle == 0
+    assert statistics.accuracy([None] * 6 + [0.9] * 4).startswith("0% [")
 
 
-def test_pairs_make_a_difference_sharper():
+def test_of_two_middle_values_the_worse_one():
+    half = [0.5] * 5 + [1.0] * 5
+    assert statistics.median(half).middle == 1.0
+    assert statistics.median(half, "high") == Interval(0.5, 0.5, 1.0)
+
+
+def test_pairs_make_a_difference_sharp():
     rng = np.random.default_rng(0)
     level = rng.normal(size=30)
     one = level + 0.1 + 0.01 * rng.normal(size=30)
     found = statistics.difference(one, level)
     assert 0.09 < found.low < found.middle < found.high < 0.11
-    mean = lambda a, b, axis: np.median(a, axis=axis) - np.median(b, axis=axis)
-    apart = statistics.bootstrapped(mean, one, level, paired=False)
+    apart = statistics.difference(one, rng.permutation(level))
     assert apart.high - apart.low > 10 * (found.high - found.low)
 
 

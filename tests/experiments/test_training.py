@@ -118,3 +118,29 @@ def test_a_linear_recurrence_is_linear_in_its_state():
     apart = end(a + b) - end(a)
     np.testing.assert_allclose(apart, end(b) - end(jnp.zeros(3)), rtol=1e-9)
     assert (jnp.abs(apart) > 1e-4).all()
+
+
+@pytest.mark.slow
+def test_two_cells_of_one_seed_read_the_same_data():
+    """By networks that show zeros and learn nothing: their loss is that of the data."""
+    seen = []
+    for cell in (training.GRU, training.LSTM):
+        hypers = {
+            "rate": np.zeros(2, np.float32),
+            "option": np.full(2, 1.0, np.float32),
+            "seed": np.arange(2),
+        }
+        quiet = cell._replace(make=lambda *a, make=cell.make: silent(make(*a)))
+        seen.append(training.population(quiet, 3, TASK, hypers, 4, 1).means["loss"])
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-6)
+    assert len(np.unique(seen[0])) == 8
+
+
+def silent(cell):
+    """The cell, with outputs of zero."""
+
+    def unroll(params, carry, xs, control):
+        carry, hs = jaxrnn.engine.run(cell, params, carry, xs, control)
+        return carry, 0 * hs
+
+    return cell._replace(unroll=unroll)

@@ -58,13 +58,13 @@ def test_the_form_of_1997():
     assert not numbers[np.arange(len(numbers))[:, None] >= lengths].any()
     ones = marks == 1
     assert set(ones.sum(0)) == {1, 2}  # one where the first number was chosen
-    assert not ones[length // 2 - 1 :].any()
+    assert not ones[length // 2 :].any()
     assert ones[1:10].any(0).mean() > 0.9
     want = 0.5 + (numbers * ones).sum(0) / 4
     np.testing.assert_allclose(at_the_end(batch), want, atol=1e-6)
-    # First: one of ten. Second: one of those left among T/2 - 1.
+    # First: one of ten. Second: one of the first T/2 - 1 that are left.
     lost = (ones.sum(0) == 1).mean()
-    assert abs(lost - (0.1 + 0.9 / (length // 2 - 2))) < 0.015
+    assert abs(lost - (0.1 + 0.9 / (length // 2 - 1))) < 0.015
     assert numbers.min() < -0.99
     assert numbers.max() > 0.99
 
