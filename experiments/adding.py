@@ -126,7 +126,7 @@ EXPERIMENT = Experiment(
     rule="In every form at most 10% of the simple RNN's seeds get below a tenth of the "
     "error of always answering the mean, and at least half of the seeds of the GRU or the "
     "LSTM do; at equal parameters.",
-    minutes=75,
+    minutes=130,
     settings=SETTINGS,
     quick={**comparison.QUICK, "batch": 8, "lengths": [20], "1997": 30}
     | {"both matchings up to": 0},

@@ -59,12 +59,7 @@ def silenced(settings):
     of, units = task("mixed", settings), settings["hidden"]
     steps = settings["updates"], settings["every"]
     chosen = training.tune(training.LSTM, units, of, *steps)
-    seeds = np.arange(settings["silenced"])
-    hypers = {
-        "rate": np.full(len(seeds), chosen["rate"], np.float32),
-        "option": np.full(len(seeds), chosen["option"], np.float32),
-        "seed": seeds,
-    }
+    hypers = training.members(chosen, settings["silenced"])
     swept = training.population(training.LSTM, units, of, hypers, *steps)
     distance = settings["asked"][-2]
 
@@ -85,7 +80,7 @@ def silenced(settings):
         whole = right(*jaxrnn.unroll(cell, params["cell"], None, xs, **options))
         return whole, probe.ablation(cell, params["cell"], None, xs, right, **options)
 
-    found = [one(swept.member(n).params, seed) for n, seed in enumerate(seeds)]
+    found = [one(swept.member(n).params, seed) for n, seed in enumerate(hypers["seed"])]
     return {
         "distance": distance,
         "whole": training.rounded([whole for whole, _ in found]),

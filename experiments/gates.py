@@ -113,7 +113,7 @@ EXPERIMENT = Experiment(
     title="A gate at 0 lets nothing through, a gate at 1 everything",
     rule="Every case holds for every draw of weights, carry and inputs: to the bit where "
     "something is kept, and to two units in the last place where a candidate is compared.",
-    minutes=0.5,
+    minutes=1,
     settings={"steps": 1000, "hidden": 16, "seeds": 20},
     quick={"steps": 100, "hidden": 8, "seeds": 3},
     pieces=pieces,

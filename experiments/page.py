@@ -49,7 +49,9 @@ def part(experiment: Experiment) -> str:
     lines = [f"## {experiment.title}", f"*The rule.* {experiment.rule}"]
     found = results(experiment)
     if found is None:
-        lines += [f"Not made yet: {command}, about {experiment.minutes:g} minutes."]
+        lines += [
+            f"Not made yet: {command}, about {experiment.minutes:g} minutes of one core."
+        ]
         return "\n\n".join(lines)
     passes, sentence = experiment.verdict(experiment.settings, found)
     word = {True: "It holds", False: "It does not hold", None: "Undecided"}[passes]

@@ -153,7 +153,7 @@ EXPERIMENT = Experiment(
     title="Streams that no one cuts: what the forget gate is for",
     rule="In the last part of the streams the LSTM's median accuracy at the outer symbol "
     "is above that of the LSTM without a forget gate, with 95% intervals that do not meet.",
-    minutes=15,
+    minutes=10,
     settings={
         **comparison.SETTINGS,
         "hidden": 16,

@@ -25,7 +25,7 @@ class Experiment(NamedTuple):
         name: of its file, and of its results'.
         title: what is claimed or reproduced.
         rule: when it passes; written before the first run.
-        minutes: that all pieces take on 2 CPU cores.
+        minutes: that all pieces take, of one core.
         settings: sizes, seeds and updates, plain numbers and lists: results of other
             settings are made anew.
         quick: the settings of `--quick`.

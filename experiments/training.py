@@ -175,6 +175,12 @@ def begin(cell: jaxrnn.Cell, task: Task, hidden: int, seed: Any) -> dict:
     return {"cell": cell.init(of_cell, task.features), "readout": readout}
 
 
+def members(chosen: dict, seeds: int) -> dict:
+    """Hyperparameters of the seeds 0, 1, ... with one rate and option."""
+    same = lambda name: np.full(seeds, chosen[name], np.float32)
+    return {"rate": same("rate"), "option": same("option"), "seed": np.arange(seeds)}
+
+
 def population(
     contender: Contender,
     hidden: int,
@@ -265,10 +271,9 @@ def report(
         Of each seed the curves "loss" and "right" [seeds, rows] and "steps" [rows], and
         what `examine` found, under "score".
     """
-    each = np.arange(seeds)
-    same = lambda name: np.full(seeds, chosen[name], np.float32)
-    hypers = {"rate": same("rate"), "option": same("option"), "seed": each}
-    swept = population(contender, hidden, task, hypers, steps, log_every)
+    swept = population(
+        contender, hidden, task, members(chosen, seeds), steps, log_every
+    )
     found = {"steps": swept.steps.tolist()}
     found |= {name: rounded(mean) for name, mean in swept.means.items()}
     if score is not None:

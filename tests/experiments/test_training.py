@@ -75,11 +75,7 @@ def test_the_best_of_eight_is_chosen():
 
 @pytest.mark.slow
 def test_a_network_is_examined_with_its_own_weights():
-    hypers = {
-        "rate": np.full(2, 1e-2, np.float32),
-        "option": np.full(2, 1.0, np.float32),
-        "seed": np.arange(2),
-    }
+    hypers = training.members({"rate": 1e-2, "option": 1.0}, 2)
     swept = training.population(training.LSTM, 3, TASK, hypers, 4, 4)
     batch = draw(jax.random.key(5))
     score = lambda said, key: said(batch)
@@ -125,11 +121,7 @@ def test_two_cells_of_one_seed_read_the_same_data():
     """By networks that show zeros and learn nothing: their loss is that of the data."""
     seen = []
     for cell in (training.GRU, training.LSTM):
-        hypers = {
-            "rate": np.zeros(2, np.float32),
-            "option": np.full(2, 1.0, np.float32),
-            "seed": np.arange(2),
-        }
+        hypers = training.members({"rate": 0.0, "option": 1.0}, 2)
         quiet = cell._replace(make=lambda *a, make=cell.make: silent(make(*a)))
         seen.append(training.population(quiet, 3, TASK, hypers, 4, 1).means["loss"])
     np.testing.assert_allclose(seen[0], seen[1], rtol=1e-6)

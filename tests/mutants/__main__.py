@@ -31,6 +31,7 @@ COPIED = (
     "jaxrnn",
     "tests",
     "benchmarks",
+    "experiments",
     "examples",
     "docs",
     "README.md",
