@@ -38,6 +38,7 @@ COPIED = (
     "pyproject.toml",
 )
 PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+# No traceback and no smallest failing case: each can take a minute to be made.
 PYTEST += ("--tb=no", "--hypothesis-profile=found")
 NEVER = "never"
 
