@@ -12,15 +12,8 @@ if "--quick" in sys.argv:
 
 from rich.console import Console
 
-from experiments.catalogue import EXPERIMENTS
-from experiments.registry import load, make, results, run
-
-KNOWN = {experiment.name: experiment for experiment in EXPERIMENTS}
-
-
-def make_named(name: str, piece: str, quick: bool) -> dict:
-    """`make`, in another process."""
-    return make(KNOWN[name], piece, quick)
+from experiments.catalogue import KNOWN, make_named
+from experiments.registry import load, results, run
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import comparison, page
-from experiments.catalogue import EXPERIMENTS
+from experiments.catalogue import EXPERIMENTS, KNOWN
 
 
 def test_page_and_figures_are_made_of_the_results():
@@ -17,9 +17,6 @@ def test_every_experiment_has_its_section_rule_and_command():
         assert f"## {experiment.title}\n" in text
         assert experiment.rule in text
         assert f"`python -m experiments {experiment.name}`" in text
-
-
-KNOWN = {experiment.name: experiment for experiment in EXPERIMENTS}
 
 
 def made_up(name: str, good: tuple[str, ...], worse=0.0) -> dict:
