@@ -20,7 +20,7 @@ import jaxrnn
 from jaxrnn import initializers, train
 from jaxrnn.tasks import Batch
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (3e-4, 1.4e-3, 6.5e-3, 3e-2)  # two decades
 TUNING_SEEDS = (1000, 1001)
 # What all experiments share, for their settings: results of another protocol are stale.
 PROTOCOL = {
