@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 import jaxrnn
 from jaxrnn import probe
+from tests.laws.cases import randomise
 
 SLOW = pytest.mark.slow
 T, B, F, H = 6, 2, 3, 3
@@ -37,21 +38,10 @@ def mixing():
     )
 
 
-def noisy(tree, seed):
-    """No entry zero or like another."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    moved = [
-        a + 0.5 * jax.random.normal(k, a.shape) if a.dtype == float else a
-        for a, k in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(structure, moved)
-
-
 def case(cell, steps=T):
-    params = noisy(cell.init(jax.random.key(0), F), 1)
+    params = randomise(1, cell.init(jax.random.key(0), F))
     xs = jax.random.normal(jax.random.key(2), (steps, B, F))
-    carry = noisy(cell.initial_carry(params, xs[0]), 3)
+    carry = randomise(3, cell.initial_carry(params, xs[0]))
     return params, carry, xs
 
 
