@@ -203,7 +203,7 @@ def section(settings, results):
     learned = [
         name
         for name in CONTENDERS
-        if statistics.median(results[f"trained: {name}"]["right"], "high").low > 0.9
+        if statistics.median(results[f"trained: {name}"]["right"], "high").middle > 0.9
     ]
     return f"""\
 The loss is asked at the end of {settings["length"]} steps. How strongly does it feel the
