@@ -94,15 +94,19 @@ def drawn() -> dict[pathlib.Path, Experiment]:
     }
 
 
+def says(path: pathlib.Path) -> str | None:
+    """The digest in a figure's file."""
+    if not path.exists():
+        return None
+    with Image.open(path) as image:
+        return image.info.get("Results")
+
+
 def stale() -> list[str]:
     """What does not say what the results say."""
-    found = [] if PAGE.exists() and PAGE.read_text() == page() else [str(PAGE)]
-    for path, experiment in drawn().items():
-        if not path.exists() or Image.open(path).info.get("Results") != digest(
-            experiment
-        ):
-            found.append(str(path))
-    return found
+    page_holds = PAGE.exists() and PAGE.read_text() == page()
+    old = [path for path, e in drawn().items() if says(path) != digest(e)]
+    return [str(path) for path in ([] if page_holds else [PAGE]) + old]
 
 
 def main() -> int:
