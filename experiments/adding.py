@@ -2,27 +2,10 @@
 
 from functools import partial
 
-import matplotlib.pyplot as plt
-
-import jaxrnn
 from experiments import comparison, statistics, training
 from experiments.registry import Experiment
 from experiments.training import Contender, Task
-from jaxrnn import initializers
 from jaxrnn.tasks import adding
-
-
-def chrono(length: int) -> Contender:
-    """An LSTM whose gates start open for up to a length, or twice of it."""
-    return training.LSTM._replace(
-        name="LSTM, chrono",
-        make=lambda hidden, option: jaxrnn.lstm(
-            hidden, bias_init=initializers.chrono(option), forget_bias=None
-        ),
-        options=(float(length), 2.0 * length),
-        means="longest memory",
-    )
-
 
 CELLS = (training.RNN, training.IRNN, training.GRU, training.LSTM)
 
@@ -30,19 +13,17 @@ CELLS = (training.RNN, training.IRNN, training.GRU, training.LSTM)
 def tasks(settings: dict) -> dict[str, Task]:
     batch = settings["batch"]
     le = {
-        f"T={length}": Task(partial(_le, batch=batch, length=length), 2, 1, "number")
+        f"T={length}": partial(adding.draw, batch=batch, length=length)
         for length in settings["lengths"]
     }
-    exact = Task(partial(_1997, batch=batch, length=settings["1997"]), 2, 1, "number")
-    return {**le, f"1997, T={settings['1997']}": exact}
+    exact = partial(adding.draw_1997, batch=batch, length=settings["1997"])
+    draws = {**le, f"1997, T={settings['1997']}": exact}
+    return {name: Task(draw, 2, 1, "number") for name, draw in draws.items()}
 
 
-def _le(key, batch, length):
-    return adding.draw(key, batch, length=length)
-
-
-def _1997(key, batch, length):
-    return adding.draw_1997(key, batch, length=length)
+def cells(length: int) -> tuple[Contender, ...]:
+    """Those compared, and an LSTM whose gates start open for the length, or twice it."""
+    return (*CELLS, training.chrono(float(length), 2.0 * length))
 
 
 def length_of(name):
@@ -55,8 +36,8 @@ def pieces(settings):
         length = length_of(name)
         both = length <= settings["both matchings up to"]
         equal = comparison.EQUAL if both else ("parameters",)
-        cells = (*CELLS, chrono(length))
-        found |= comparison.pieces({name: task}, cells, settings, equal=equal)
+        of = {name: task}
+        found |= comparison.pieces(of, cells(length), settings, equal=equal)
     return found
 
 
@@ -107,14 +88,15 @@ sequences, one an update. Above T={settings["both matchings up to"]} equal param
 
 def draw(settings, results):
     names = list(tasks(settings))
-    shape = dict(figsize=(4.2 * len(names), 3.8), layout="constrained", squeeze=False)
-    figure, axes = plt.subplots(1, len(names), **shape)
-    for ax, name in zip(axes[0], names, strict=True):
-        cells = (*CELLS, chrono(length_of(name)))
-        shown = {c.name: comparison.of_cell(results, name, c.name)[-1] for c in cells}
+    figure, axes = comparison.panels(names, width=4.2)
+    for ax, name in zip(axes, names, strict=True):
+        shown = {
+            cell.name: comparison.of_cell(results, name, cell.name)[-1]
+            for cell in cells(length_of(name))
+        }
         comparison.curves(ax, shown, baseline(name))
-        ax.set(title=name, yscale="log", ylabel="mean squared error")
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        ax.set(yscale="log", ylabel="mean squared error")
+    comparison.legend(axes[-1])
     return figure
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments import statistics, training
@@ -116,16 +117,45 @@ def table(results: dict, threshold: float, form: str = "{:.2g}") -> str:
     return "\n".join(rows)
 
 
-def curves(ax, results: dict, baseline: float | None, name: str = "loss") -> None:
-    """The median curve of each entry, and from the worst to the best seed."""
-    for (label, result), colour in zip(results.items(), plot.COLOURS, strict=False):
-        values = np.array(result[name], float)
-        ax.plot(result["steps"], np.median(values, axis=0), color=colour, label=label)
-        low, high = values.min(axis=0), values.max(axis=0)
-        ax.fill_between(
-            result["steps"], low, high, color=colour, alpha=0.12, linewidth=0
-        )
-    if baseline is not None:
-        ax.axhline(baseline, color="0.4", linestyle="--", label="baseline")
+def panels(names: Sequence[str], width: float = 5):
+    """A figure and its axes, one below each name."""
+    size = (width * len(names), 3.8)
+    figure, axes = plt.subplots(
+        1, len(names), figsize=size, layout="constrained", squeeze=False
+    )
+    for ax, name in zip(axes[0], names, strict=True):
+        ax.set_title(name)
+        ax.grid(alpha=0.3)
+    return figure, axes[0]
+
+
+def legend(ax) -> None:
+    """Beside the axes, where it covers no data."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+
+
+def bands(ax, at: Sequence, values: dict, **style) -> None:
+    """A line for each label: the median over seeds, and from the worst to the best.
+
+    Args:
+        ax: matplotlib axes.
+        at: [N], where.
+        values: label -> [seeds, N].
+        style: of all lines.
+    """
+    for (label, found), colour, marker in zip(
+        values.items(), plot.COLOURS, plot.MARKERS, strict=False
+    ):
+        found = np.array(found, float)
+        line = {"color": colour, "marker": marker, "markersize": 4} | style
+        ax.plot(at, np.median(found, axis=0), label=label, **line)
+        low, high = found.min(axis=0), found.max(axis=0)
+        ax.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def curves(ax, results: dict, baseline: float, name: str = "loss") -> None:
+    """What was learned when: `bands` over the updates."""
+    (steps,) = {tuple(result["steps"]) for result in results.values()}
+    bands(ax, steps, {k: r[name] for k, r in results.items()}, marker="")
+    ax.axhline(baseline, color="0.4", linestyle="--", label="baseline")
     ax.set(xlabel="updates", ylabel=name)
-    ax.grid(alpha=0.3)

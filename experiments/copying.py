@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxrnn
@@ -13,34 +12,25 @@ from jaxrnn import initializers
 from jaxrnn.tasks import copying
 
 
-def _draw(key, batch, blank):
-    return copying.draw(key, batch, blank=blank)
-
-
 def cells(blank: int) -> tuple[Contender, ...]:
     """With biases of 0 or 1, or with gates that start open for up to 1.5 or 3 blanks."""
     spans, usual = (1.5 * blank, 3.0 * blank), (0.0, 1.0)
-
-    def chrono_lstm(hidden, option):
-        bias = initializers.chrono(option)
-        return jaxrnn.lstm(hidden, bias_init=bias, forget_bias=None)
 
     def chrono_gru(hidden, option):
         bias = initializers.chrono(option, gates="rzn")
         return jaxrnn.gru(hidden, bias_init=bias, update_bias=None)
 
-    open_ = {"options": spans, "means": "longest memory"}
     return (
         training.RNN,
         training.LSTM._replace(options=usual),
-        training.LSTM._replace(name="LSTM, chrono", make=chrono_lstm, **open_),
+        training.chrono(*spans),
         training.GRU._replace(options=usual),
-        training.GRU._replace(name="GRU, chrono", make=chrono_gru, **open_),
+        training.GRU._replace(name="GRU, chrono", make=chrono_gru, options=spans),
     )
 
 
 def task(blank: int, batch: int) -> Task:
-    draw = partial(_draw, batch=batch, blank=blank)
+    draw = partial(copying.draw, batch=batch, blank=blank)
     return Task(draw, copying.CLASSES, copying.CLASSES, "class")
 
 
@@ -101,9 +91,8 @@ the GRU start with biases of 0 or 1, whichever is better; chrono biases (Tallec 
 
 def draw(settings, results):
     blanks = settings["blanks"]
-    shape = dict(figsize=(5 * len(blanks), 3.8), layout="constrained", squeeze=False)
-    figure, axes = plt.subplots(1, len(blanks), **shape)
-    for ax, blank in zip(axes[0], blanks, strict=True):
+    figure, axes = comparison.panels([f"T={blank}" for blank in blanks])
+    for ax, blank in zip(axes, blanks, strict=True):
         found = comparison.of_task(results, f"T={blank}")
         over = {
             label: {
@@ -113,8 +102,8 @@ def draw(settings, results):
             for label, result in found.items()
         }
         comparison.curves(ax, over, 1.0)
-        ax.set(title=f"T={blank}", ylabel="loss / baseline", ylim=(0, 1.5))
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        ax.set(ylabel="loss / baseline", ylim=(0, 1.5))
+    comparison.legend(axes[-1])
     return figure
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments import comparison, statistics, training
@@ -13,12 +12,8 @@ from jaxrnn import plot
 from jaxrnn.tasks import counting
 
 
-def _draw(key, batch, n):
-    return counting.draw(key, batch, n=n)
-
-
 def task(settings: dict) -> Task:
-    draw = partial(_draw, batch=settings["batch"], n=(1, settings["trained"]))
+    draw = partial(counting.draw, batch=settings["batch"], n=(1, settings["trained"]))
     return Task(draw, 3, len(counting.NEXT), "set")  # S, a and b go in
 
 
@@ -84,15 +79,14 @@ equal width and at equal parameters.
 
 
 def draw(settings, results):
-    figure, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    figure, (ax,) = comparison.panels([""], width=8)
     found = comparison.of_task(results, "a^n b^n")
     for (label, result), colour in zip(found.items(), plot.COLOURS, strict=False):
         share = np.array(result["score"], float).mean(axis=0)
         ax.plot(np.arange(1, len(share) + 1), share, color=colour, label=label)
     ax.axvline(settings["trained"], color="0.6", linewidth=1)
     ax.set(xlabel="n", ylabel="share of seeds that accept", ylim=(-0.02, 1.05))
-    ax.grid(alpha=0.3)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    comparison.legend(ax)
     return figure
 
 

@@ -4,13 +4,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments import comparison, statistics, training
 from experiments.registry import Experiment
 from experiments.training import Task
-from jaxrnn import plot
 from jaxrnn.tasks import formal
 
 # Of networks of 256 units after a million updates, trained at lengths 1 to 40 and asked at
@@ -23,14 +21,9 @@ PUBLISHED = {
 }
 
 
-def _draw(key, name, batch, length):
-    return formal.TASKS[name](key, batch, length=length)
-
-
 def task(name: str, settings: dict) -> Task:
-    draw = partial(
-        _draw, name=name, batch=settings["batch"], length=(1, settings["trained"])
-    )
+    lengths = (1, settings["trained"])
+    draw = partial(formal.TASKS[name], batch=settings["batch"], length=lengths)
     return Task(draw, formal.SYMBOLS[name], formal.ANSWERS[name], "class")
 
 
@@ -38,7 +31,7 @@ def score(said, key, name, settings):
     """Accuracy at each of the lengths that are asked."""
 
     def at(key, length):
-        batch = _draw(key, name, settings["tests"], length)
+        batch = formal.TASKS[name](key, settings["tests"], length=length)
         right = said(batch).argmax(-1) == batch.targets
         return jnp.sum(right & batch.mask) / jnp.sum(batch.mask)
 
@@ -116,29 +109,16 @@ be had so.
 
 
 def draw(settings, results):
-    names = settings["tasks"]
-    shape = dict(figsize=(5 * len(names), 3.8), layout="constrained", squeeze=False)
-    figure, axes = plt.subplots(1, len(names), **shape)
-    for ax, name in zip(axes[0], names, strict=True):
+    names, asked = settings["tasks"], settings["asked"]
+    figure, axes = comparison.panels([name.replace("_", " ") for name in names])
+    for ax, name in zip(axes, names, strict=True):
         found = comparison.of_task(results, name)
-        for (label, result), colour, marker in zip(
-            found.items(), plot.COLOURS, plot.MARKERS, strict=False
-        ):
-            values = np.array(result["score"], float)
-            style = dict(color=colour, marker=marker, markersize=4)
-            ax.plot(settings["asked"], np.median(values, axis=0), label=label, **style)
-            low, high = values.min(axis=0), values.max(axis=0)
-            ax.fill_between(
-                settings["asked"], low, high, color=colour, alpha=0.1, linewidth=0
-            )
+        comparison.bands(ax, asked, {k: r["score"] for k, r in found.items()})
+        level = [formal.baseline(name, n) for n in asked]
+        ax.plot(asked, level, color="0.4", linestyle="--", label="without the symbols")
         ax.axvline(settings["trained"], color="0.6", linewidth=1)
-        level = [formal.baseline(name, n) for n in settings["asked"]]
-        style = dict(color="0.4", linestyle="--", label="without the symbols")
-        ax.plot(settings["asked"], level, **style)
-        ax.set(title=name.replace("_", " "), xlabel="symbols", ylabel="accuracy")
-        ax.set_ylim(0, 1.05)
-        ax.grid(alpha=0.3)
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        ax.set(xlabel="symbols", ylabel="accuracy", ylim=(0, 1.05))
+    comparison.legend(axes[-1])
     return figure
 
 

@@ -12,15 +12,11 @@ import jaxrnn
 from experiments import statistics, training
 from experiments.registry import Experiment
 from experiments.training import Task
-from jaxrnn import initializers, plot, probe
+from jaxrnn import plot, probe
 from jaxrnn.tasks import temporal_order
 
 BIASES = (0.0, 1.0, 3.0)
 GLOROT = jax.nn.initializers.glorot_uniform()
-
-
-def chrono(hidden, option):
-    return jaxrnn.lstm(hidden, bias_init=initializers.chrono(100), forget_bias=None)
 
 
 def lstm(bias):
@@ -44,7 +40,7 @@ CONTENDERS = {
         ),
         training.GRU._replace(options=(0.0,)),
         *map(lstm, BIASES),
-        lstm(0.0)._replace(name="LSTM, chrono", make=chrono),
+        training.chrono(100.0),
     )
 }
 VOCABULARY = len(temporal_order.VOCABULARY)
@@ -52,7 +48,7 @@ VOCABULARY = len(temporal_order.VOCABULARY)
 
 def task(length: int) -> Task:
     draw = partial(temporal_order.draw, batch=32, length=length)
-    return Task(lambda key: draw(key), VOCABULARY, 4, "class")
+    return Task(draw, VOCABULARY, 4, "class")
 
 
 def flow(contender, settings, params, option, keys) -> np.ndarray:

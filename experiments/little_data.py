@@ -4,10 +4,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments import statistics, training
+from experiments import comparison, statistics, training
 from experiments.agreement import as_batch
 from experiments.registry import Experiment
 from experiments.training import Contender, Task
@@ -133,7 +132,7 @@ def interaction(results, name, settings) -> statistics.Interval:
     """Points that the LSTM gains on the GRU for ten times the data."""
     logs = np.log10(settings["counts"][name])
     slopes = [np.polyfit(logs, row, 1)[0] for row in ahead(results, name, settings)]
-    return statistics.difference(slopes, np.zeros(len(slopes)))
+    return statistics.mean(slopes)
 
 
 def p_equivalent(results, name, settings) -> float:
@@ -148,8 +147,7 @@ def verdict(settings, results):
     said, passes = [], True
     for name in settings["counts"]:
         points = ahead(results, name, settings)
-        zero = np.zeros(len(points))
-        few, many = (statistics.difference(points[:, n], zero) for n in (0, -1))
+        few, many = (statistics.mean(points[:, n]) for n in (0, -1))
         gain = interaction(results, name, settings)
         passes &= few.high < 0 < min(many.low, gain.low)
         said.append(
@@ -171,7 +169,7 @@ def section(settings, results):
             shown = " | ".join(
                 statistics.median(by[n], "high").show("{:.1%}") for by in found
             )
-            apart = statistics.difference(points[n], np.zeros(len(points[n])))
+            apart = statistics.mean(points[n])
             rows.append(f"| {name} | {count:,} | {shown} | {apart.show('{:+.1f}')} |")
     gains, equal = [], []
     for name, counts in settings["counts"].items():
@@ -197,8 +195,8 @@ stated ahead: {"; ".join(equal)}."""
 
 
 def draw(settings, results):
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    for ax, (name, counts) in zip(axes, settings["counts"].items(), strict=False):
+    figure, axes = comparison.panels(list(settings["counts"]))
+    for ax, (name, counts) in zip(axes, settings["counts"].items(), strict=True):
         for cell, colour, marker in zip(
             CELLS, plot.COLOURS, plot.MARKERS, strict=False
         ):
@@ -208,9 +206,8 @@ def draw(settings, results):
             ax.plot(counts, [m.middle for m in middles], **style)
             low, high = ([getattr(m, end) for m in middles] for end in ("low", "high"))
             ax.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
-        ax.set(title=name, xlabel="training sequences", ylabel="accuracy", xscale="log")
-        ax.grid(alpha=0.3)
-    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        ax.set(xlabel="training sequences", ylabel="accuracy", xscale="log")
+    comparison.legend(axes[-1])
     return figure
 
 

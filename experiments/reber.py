@@ -3,14 +3,12 @@
 from functools import partial
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxrnn
 from experiments import comparison, statistics, training
 from experiments.registry import Experiment
 from experiments.training import Task
-from jaxrnn import plot
 from jaxrnn.tasks import reber
 
 
@@ -42,12 +40,10 @@ NO_FORGET = training.LSTM._replace(
 CELLS = (training.RNN, training.GRU, training.LSTM, NO_FORGET)
 
 
-def _draw(key, batch, length):
-    return reber.draw_continual(key, batch, length=length)
-
-
 def task(settings):
-    draw = partial(_draw, batch=settings["batch"], length=settings["length"])
+    draw = partial(
+        reber.draw_continual, batch=settings["batch"], length=settings["length"]
+    )
     symbols = len(reber.VOCABULARY)
     return Task(draw, symbols, symbols, "set")
 
@@ -55,7 +51,7 @@ def task(settings):
 def score(said, key, settings):
     """On long streams: the outer symbol by part of the stream, and the first error."""
     length, parts = settings["stream"], settings["parts"]
-    batch = _draw(key, settings["tests"], length)
+    batch = reber.draw_continual(key, settings["tests"], length=length)
     wrong = ((said(batch) > 0) != (batch.targets > 0.5)).any(-1)
     asked = reber.outer(batch)
     cut = lambda a: a.reshape(parts, length // parts, -1)
@@ -128,23 +124,14 @@ def update(carry, gates):
 
 
 def draw(settings, results):
-    figure, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    figure, (ax,) = comparison.panels([""], width=8)
     part = settings["stream"] / settings["parts"]
     at = (np.arange(settings["parts"]) + 0.5) * part
-    for (label, result), colour, marker in zip(
-        comparison.of_task(results, "stream").items(),
-        plot.COLOURS,
-        plot.MARKERS,
-        strict=False,
-    ):
-        values = np.array(result["score"]["outer"], float)
-        ax.plot(at, np.median(values, axis=0), color=colour, marker=marker, label=label)
-        low, high = values.min(axis=0), values.max(axis=0)
-        ax.fill_between(at, low, high, color=colour, alpha=0.1, linewidth=0)
+    found = comparison.of_task(results, "stream")
+    comparison.bands(ax, at, {k: r["score"]["outer"] for k, r in found.items()})
     ax.axvline(settings["length"], color="0.6", linewidth=1)
     ax.set(xlabel="symbols of the stream", ylabel="outer symbol right", ylim=(0, 1.05))
-    ax.grid(alpha=0.3)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    comparison.legend(ax)
     return figure
 
 

@@ -61,10 +61,9 @@ def accuracy(sample: Sequence[float | None]) -> str:
     return median(sample, "high").show("{:.0%}")
 
 
-def difference(one: Sequence[float], other: Sequence[float]) -> Interval:
-    """The mean of the paired differences ``one - other``, and its 95% interval."""
-    apart = np.asarray(one, float) - np.asarray(other, float)
-    return bootstrapped(lambda a, axis: np.mean(a, axis=axis), apart)
+def mean(sample: Sequence[float]) -> Interval:
+    """The mean and its 95% interval, such as of differences between pairs."""
+    return bootstrapped(np.mean, sample)
 
 
 def equivalent(one: Sequence[float], other: Sequence[float], margin: float) -> float:

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-import matplotlib.pyplot as plt
-
 from experiments import comparison, training
 from experiments.registry import Experiment
 from experiments.training import Task
@@ -15,15 +13,11 @@ SOLVED = 0.1  # cross-entropy; guessing has ln 4 and ln 8
 PUBLISHED = {2: "31,390", 3: "571,100"}  # sequences of the LSTM of 1997
 
 
-def _draw(key, batch, symbols, length):
-    return temporal_order.draw(key, batch, symbols=symbols, length=length)
-
-
 def tasks(settings):
     length, batch = settings["length"], settings["batch"]
     return {
         name: Task(
-            partial(_draw, batch=batch, symbols=symbols, length=length),
+            partial(temporal_order.draw, batch=batch, symbols=symbols, length=length),
             VOCABULARY,
             2**symbols,
             "class",
@@ -67,14 +61,13 @@ cross-entropy is below {SOLVED}."""
 
 def draw(settings, results):
     names = list(tasks(settings))
-    shape = dict(figsize=(5 * len(names), 3.8), layout="constrained", squeeze=False)
-    figure, axes = plt.subplots(1, len(names), **shape)
-    for ax, name in zip(axes[0], names, strict=True):
+    figure, axes = comparison.panels(names)
+    for ax, name in zip(axes, names, strict=True):
         classes = tasks(settings)[name].outputs
         found = comparison.of_task(results, name)
         comparison.curves(ax, found, 1 / classes, "right")
-        ax.set(title=name, ylabel="accuracy", ylim=(0, 1.05))
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        ax.set(ylabel="accuracy", ylim=(0, 1.05))
+    comparison.legend(axes[-1])
     return figure
 
 

@@ -57,13 +57,13 @@ class Contender(NamedTuple):
         name: for tables and pictures.
         make: ``(hidden, option) -> Cell``; `option` is traced.
         options: two values of it.
-        means: what the options are.
+        clips: whether it is the norm that gradients are clipped to; otherwise that is 1.
     """
 
     name: str
     make: Callable
-    options: tuple[float, float]
-    means: str
+    options: tuple[float, ...]
+    clips: bool = False
 
 
 BELT = {"activation": "relu", "recurrent_init": initializers.identity()}
@@ -72,7 +72,7 @@ RNN = Contender(
     "simple RNN",
     lambda hidden, option: jaxrnn.simple_rnn(hidden),
     (1.0, 0.1),
-    "norm that gradients are clipped to",
+    clips=True,
 )
 IRNN = RNN._replace(
     name="IRNN", make=lambda hidden, option: jaxrnn.simple_rnn(hidden, **BELT)
@@ -81,15 +81,24 @@ GRU = Contender(
     "GRU",
     lambda hidden, option: jaxrnn.gru(hidden, update_bias=option),
     (0.0, 3.0),
-    "bias of the keep gate",
 )
 LSTM = Contender(
     "LSTM",
     lambda hidden, option: jaxrnn.lstm(hidden, forget_bias=option),
     (1.0, 3.0),
-    "bias of the forget gate",
 )
 THREE = (RNN, GRU, LSTM)
+
+
+def chrono(*longest: float) -> Contender:
+    """An LSTM whose gates start open for up to one of some numbers of steps."""
+    return LSTM._replace(
+        name="LSTM, chrono",
+        make=lambda hidden, option: jaxrnn.lstm(
+            hidden, bias_init=initializers.chrono(option), forget_bias=None
+        ),
+        options=longest,
+    )
 
 
 def count(contender: Contender, units: int, task: Task) -> int:
@@ -144,7 +153,7 @@ def trial(
                 for name, values in found.items()
             }
 
-        clip = hyper["option"] if contender in (RNN, IRNN) else 1.0
+        clip = hyper["option"] if contender.clips else 1.0
         # Constant for half of the updates, then down to a tenth: a sharper end for all.
         rate = optax.join_schedules(
             [

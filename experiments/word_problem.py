@@ -5,14 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxrnn
 from experiments import comparison, statistics, training
 from experiments.registry import Experiment
 from experiments.training import Contender, Task
-from jaxrnn import plot
 from jaxrnn.tasks import word_problem
 
 
@@ -58,24 +56,20 @@ def _two_layers(hidden, option):
     return jaxrnn.stack(linear(hidden, option), linear(hidden, option))
 
 
-LINEAR = Contender("linear recurrence, 2 layers", _two_layers, (0.0, 3.0), "keep bias")
+LINEAR = Contender("linear recurrence, 2 layers", _two_layers, (0.0, 3.0))
 CELLS = (training.RNN, training.GRU, training.LSTM, LINEAR)
 
 
-def _draw(key, batch, length, group):
-    return word_problem.draw(key, batch, length=length, group=group)
-
-
 def task(group: str, settings: dict) -> Task:
-    draw = partial(
-        _draw, batch=settings["batch"], length=settings["length"], group=group
-    )
+    size = {"batch": settings["batch"], "length": settings["length"]}
+    draw = partial(word_problem.draw, **size, group=group)
     return Task(draw, word_problem.ORDER, word_problem.ORDER, "class")
 
 
 def score(said, key, group, settings):
     """Accuracy at each step, to twice the trained length."""
-    batch = _draw(key, settings["tests"], 2 * settings["length"], group)
+    length = 2 * settings["length"]
+    batch = word_problem.draw(key, settings["tests"], length=length, group=group)
     return jnp.mean(said(batch).argmax(-1) == batch.targets, axis=1)
 
 
@@ -146,23 +140,14 @@ nothing about {length}: what is tested is what can be learned.
 
 def draw(settings, results):
     groups = settings["groups"]
-    shape = dict(figsize=(5 * len(groups), 3.8), layout="constrained", squeeze=False)
-    figure, axes = plt.subplots(1, len(groups), **shape)
+    figure, axes = comparison.panels(groups)
     steps = np.arange(1, 2 * settings["length"] + 1)
-    for ax, group in zip(axes[0], groups, strict=True):
-        for (label, result), colour, marker in zip(
-            comparison.of_task(results, group).items(),
-            plot.COLOURS,
-            plot.MARKERS,
-            strict=False,
-        ):
-            values = np.array(result["score"], float)
-            style = dict(color=colour, marker=marker, markersize=4)
-            ax.plot(steps, np.median(values, axis=0), label=label, **style)
+    for ax, group in zip(axes, groups, strict=True):
+        found = comparison.of_task(results, group)
+        comparison.bands(ax, steps, {k: r["score"] for k, r in found.items()})
         ax.axvline(settings["length"], color="0.6", linewidth=1)
-        ax.set(title=group, xlabel="step", ylabel="accuracy", ylim=(0, 1.05))
-        ax.grid(alpha=0.3)
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        ax.set(xlabel="step", ylabel="accuracy", ylim=(0, 1.05))
+    comparison.legend(axes[-1])
     return figure
 
 
