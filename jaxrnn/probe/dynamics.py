@@ -11,7 +11,7 @@ import numpy as np
 from jaxrnn import engine
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
-from jaxrnn.probe.through import check_cell, is_float, through
+from jaxrnn.probe.through import check_cell, is_float, opened, through
 from jaxrnn.unroll import unroll
 
 
@@ -160,9 +160,9 @@ def timescale(
 
     Returns:
         A tree like the carry (`BidirectionalGates` of two for a bidirectional cell),
-        ``[*batch, H]`` in steps: 0 for what is lost at once,
-        infinity for what does not decay; NaN for a row without a valid step. Sums run along
-        with time: nothing of the size ``[T, H]`` is kept but each layer's outputs.
+        ``[*batch, H]`` in steps: 0 for what is lost at once, infinity for what does not
+        decay; NaN for a row without a valid step. Sums run along with time: nothing of the
+        size ``[T, H]`` is kept but each layer's outputs.
 
     Raises:
         ValueError: whatever `jaxrnn.unroll` refuses.
@@ -210,18 +210,19 @@ def timescale(
 def _keeper(cell: Cell) -> Callable:
     """``(params, carry, x) -> (carry, h, keep)``, keep like the carry."""
 
+    parts: Any = cell.parts
+
     def of_gates(params, carry, x):
-        project, recur, activate, update, output = cell.parts
-        now = activate(params, carry, recur(params, carry, project(params, x)))
-        new = update(carry, now)
-        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)
+        now, new = opened(cell, params, carry, x)
+        keep = _diagonal(lambda c: parts.update(c, now), carry, once=True)
+        return new, parts.output(new), keep
 
     def of_step(params, carry, x):
         new, h = cell.step(params, carry, x)
         keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=False)
         return new, h, keep
 
-    return of_gates if isinstance(cell.parts, Gated) else of_step
+    return of_gates if isinstance(parts, Gated) else of_step
 
 
 def _diagonal(f: Callable, carry: Any, *, once: bool) -> Any:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import engine
 from jaxrnn.cell import Cell, select
 from jaxrnn.gated import Gated
-from jaxrnn.probe.through import check_cell, is_float, norm, one_way, through
+from jaxrnn.probe.through import check_cell, is_float, norm, one_way, opened, through
 from jaxrnn.unroll import unroll
 
 
@@ -148,11 +148,8 @@ def ablation(
             if not isinstance(cell.parts, Gated):
                 carry, h = cell.step(params, quiet(carry), x)
                 return quiet(carry), h
-            project, recur, activate, update, output = cell.parts
-            carry = quiet(carry)
-            now = activate(params, carry, recur(params, carry, project(params, x)))
-            carry = quiet(update(carry, now))
-            return carry, output(carry)
+            carry = quiet(opened(cell, params, quiet(carry), x)[1])
+            return carry, cell.parts.output(carry)
 
         silenced = cell._replace(step=step, unroll=None)
         return *engine.run(silenced, params, carry, xs, control), None

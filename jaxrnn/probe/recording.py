@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn import engine
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
-from jaxrnn.probe.through import check_cell, is_float, norm, one_way, through
+from jaxrnn.probe.through import check_cell, is_float, norm, one_way, opened, through
 from jaxrnn.unroll import unroll
 
 
@@ -61,12 +61,10 @@ def gates(
                 f"learned_carry or bidirectional of such, got {cell!r}, which has no "
                 "named gates. Build it with jaxrnn.gated."
             )
-        project, recur, activate, update, output = cell.parts
 
         def step(params, carry, x):
-            now = activate(params, carry, recur(params, carry, project(params, x)))
-            carry = update(carry, now)
-            return carry, (output(carry), now)
+            now, carry = opened(cell, params, carry, x)
+            return carry, (cell.parts.output(carry), now)
 
         watched = cell._replace(step=step, unroll=None)
         carry, (hs, seen) = engine.run(watched, params, carry, xs, control)
@@ -151,10 +149,8 @@ def gradient_flow(
             if not isinstance(cell.parts, Gated):
                 carry, h = cell.step(params, carry, x)
                 return _nudged(carry, nudge), h
-            project, recur, activate, update, output = cell.parts
-            now = activate(params, carry, recur(params, carry, project(params, x)))
-            carry = _nudged(update(carry, now), nudge)
-            return carry, output(carry)
+            carry = _nudged(opened(cell, params, carry, x)[1], nudge)
+            return carry, cell.parts.output(carry)
 
         pushed = cell._replace(step=step, unroll=None)
         return *engine.run(pushed, params, carry, (xs, nudges), control), None

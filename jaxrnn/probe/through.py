@@ -70,6 +70,13 @@ def norm(g: jax.Array) -> jax.Array:
     return scale[..., 0] * jnp.linalg.norm(g / scale, axis=-1)
 
 
+def opened(cell: Cell, params: Any, carry: Any, x: Any) -> tuple[Any, Any]:
+    """A gated cell's gates at a step, and the carry after it."""
+    project, recur, activate, update, _ = cell.parts
+    gates = activate(params, carry, recur(params, carry, project(params, x)))
+    return gates, update(carry, gates)
+
+
 def is_float(leaf: Any) -> bool:
     """Whether a leaf has a gradient: integers and keys have none."""
     return jnp.issubdtype(leaf.dtype, jnp.inexact)

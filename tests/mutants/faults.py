@@ -367,12 +367,12 @@ INITIALIZERS = module(
 PROBE = module(
     "jaxrnn/probe/recording.py",
     "tests/probe/test_recording.py -k gates",
-    ("gates of the carry after", "            now = activate(params, carry, recur(params, carry, project(params, x)))\n            carry = update(carry, now)\n", "            now = activate(params, carry, recur(params, carry, project(params, x)))\n            carry = update(carry, now)\n            now = activate(params, carry, recur(params, carry, project(params, x)))\n"),
+    ("gates of the carry after", "            now, carry = opened(cell, params, carry, x)\n", "            _, carry = opened(cell, params, carry, x)\n            now, _ = opened(cell, params, carry, x)\n"),
 )
 FLOW = module(
     "jaxrnn/probe/recording.py",
     "tests/probe/test_recording.py -k gradient_flow and lstm or errors",
-    ("the nudge comes before the step", "            carry = _nudged(update(carry, now), nudge)\n            return carry, output(carry)", "            carry = update(carry, now)\n            return _nudged(carry, nudge), output(carry)"),
+    ("the nudge comes before the step", "            carry = _nudged(opened(cell, params, carry, x)[1], nudge)\n            return carry, cell.parts.output(carry)", "            carry = opened(cell, params, carry, x)[1]\n            return _nudged(carry, nudge), cell.parts.output(carry)"),
     ("any loss", "if jnp.shape(value) != ():", "if False:"),
     ("a nudge is doubled", "c + n if is_float(c) else c", "c + 2 * n if is_float(c) else c"),
 )
@@ -381,6 +381,7 @@ THROUGH = module(
     "tests/probe/test_recording.py -k gates and stack",
     ("a layer's gates read the inputs", "            c, xs, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)", "            c, ys, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)"),
     ("residuals are forgotten", "return carry, jax.tree.map(jnp.add, hs, xs), seen", "return carry, hs, seen"),
+    ("a step's gates read the carry after it", "    return gates, update(carry, gates)", "    new = update(carry, gates)\n    return activate(params, new, recur(params, new, project(params, x))), new"),
 )
 THROUGH_BOTH = module(
     "jaxrnn/probe/through.py",
@@ -408,7 +409,7 @@ TIMESCALES = module(
     "jaxrnn/probe/dynamics.py",
     "tests/probe/test_dynamics.py -k time_scales",
     ("the padding is a step", "return carry, hs, jax.tree.map(lambda t: _decay(t, count), total)", "return carry, hs, jax.tree.map(lambda t: _decay(t, count * 0 + len(hs)), total)"),
-    ("the gates of the next step", "        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)", "        now = activate(params, new, recur(params, new, project(params, x)))\n        return new, output(new), _diagonal(lambda c: update(c, now), carry, once=True)"),
+    ("the gates of the next step", "        keep = _diagonal(lambda c: parts.update(c, now), carry, once=True)", "        now, _ = opened(cell, params, new, x)\n        keep = _diagonal(lambda c: parts.update(c, now), carry, once=True)"),
     ("a mean of decays", "t + jnp.log(jnp.abs(k))", "t + jnp.abs(k) - 1"),
     ("units mix in the diagonal", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=False)", "keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=True)"),
 )
@@ -428,8 +429,8 @@ INFLUENCE = module(
 ABLATION = module(
     "jaxrnn/probe/influence.py",
     "tests/probe/test_influence.py -k silenced",
-    ("a silenced unit starts as it was", "            carry = quiet(carry)\n            now", "            now"),
-    ("a silenced unit is shown", "            carry = quiet(update(carry, now))\n            return carry, output(carry)", "            new = update(carry, now)\n            return quiet(new), output(new)"),
+    ("a silenced unit starts as it was", "quiet(opened(cell, params, quiet(carry), x)[1])", "quiet(opened(cell, params, carry, x)[1])"),
+    ("a silenced unit is shown", "            carry = quiet(opened(cell, params, quiet(carry), x)[1])\n            return carry, cell.parts.output(carry)", "            carry = opened(cell, params, quiet(carry), x)[1]\n            return quiet(carry), cell.parts.output(carry)"),
     ("all others are silenced", "[*all_on[:n], ~unit, *all_on[n + 1 :]]", "[*all_on[:n], unit, *all_on[n + 1 :]]"),
     ("other layers are silenced", "[*all_on[:n], ~unit, *all_on[n + 1 :]]", "[*(~a for a in all_on[:n]), ~unit, *all_on[n + 1 :]]"),
     ("a step without gates is not silenced", "cell.step(params, quiet(carry), x)", "cell.step(params, carry, x)"),
