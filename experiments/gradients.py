@@ -234,9 +234,10 @@ def draw(settings, results):
     for ax, when, title in zip(
         axes, ("fresh", "trained"), ("at initialisation", "after training"), strict=True
     ):
-        for bias in BIASES:  # the analytic lines: σ(b)^k
+        for bias in BIASES:
             line = -(lags - 1) * math.log10(1 + math.exp(-bias))
-            ax.plot(lags, line, color="0.75", linewidth=4)
+            label = "σ(b)^k for b = 0, 1, 3" if bias == BIASES[0] else None
+            ax.plot(lags, line, color="0.75", linewidth=4, label=label)
         for (name, colour), marker in zip(
             zip(CONTENDERS, plot.COLOURS, strict=False), plot.MARKERS, strict=False
         ):
