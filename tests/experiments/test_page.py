@@ -107,10 +107,18 @@ def test_a_verdict_is_the_rule(name, good, passes):
     assert sentence
     text = experiment.section(experiment.settings, results)
     assert "nan" not in text
-    figure = experiment.draw(experiment.settings, results)
-    assert all(ax.lines for ax in figure.axes)
-    plt.close(figure)
     assert all(row.startswith("|") for row in text.splitlines() if "|" in row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["adding", "copying", "counting", "formal", "reber", "word_problem"]
+)
+def test_a_figure_has_lines_in_all_panels(name):
+    experiment = KNOWN[name]
+    figure = experiment.draw(experiment.settings, made_up(name, GATED))
+    assert all(len(ax.lines) > 2 for ax in figure.axes)
+    plt.close(figure)
 
 
 def test_the_word_problem_is_decided_by_its_control():

@@ -69,7 +69,9 @@ def test_all_float64_is_the_cell_itself(name):
     assert_close(run(cell, params, xs), run(CELLS[name], params, xs))
 
 
-@names
+@pytest.mark.parametrize(
+    "name", ["lstm", *(pytest.param(n, marks=pytest.mark.slow) for n in NAMES[1:])]
+)
 @pytest.mark.parametrize("carry", FLOATS, ids=lambda d: d.__name__)
 @pytest.mark.parametrize("compute", FLOATS, ids=lambda d: d.__name__)
 def test_each_dtype_is_what_was_asked_for(name, compute, carry):

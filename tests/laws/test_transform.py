@@ -94,7 +94,13 @@ CLOSURES = {
 }
 
 
-SLOW = ("grad of vmap", "scan over it", "checkpoint", "vmap over both")
+SLOW = (
+    "grad of vmap",
+    "scan over it",
+    "checkpoint",
+    "vmap over both",
+    "hessian of the hyperparameter",
+)
 
 
 @pytest.mark.parametrize(
