@@ -30,7 +30,8 @@ nowhere and for as many updates as are reported. Seeds are paired: the n-th netw
 cells reads the same data. Numbers are medians over seeds, of two middle ones the worse, with
 a 95% bootstrap interval; a run that does not reach a threshold counts as "never", one that
 diverges as the worst, and none is left out. Verdicts are at equal parameters unless they say
-otherwise; equal widths stand beside them where the table has both.
+otherwise; equal widths stand beside them where the table has both. Lines in the figures are
+plain medians, bars and bands around them reach from the worst seed to the best.
 
 What passes was written down before the runs and stands with each claim as *the rule*. First
 looks at reduced size, and runs that were thrown away, came before some of them: in those the
@@ -43,6 +44,23 @@ file in `experiments/results/` to make it anew.
 """
 
 
+def said(experiment: Experiment, found: dict) -> tuple[str, str]:
+    """The verdict, and what it is about."""
+    passes, sentence = experiment.verdict(experiment.settings, found)
+    words = {True: "It holds", False: "It does not hold", None: "Undecided"}
+    return words[passes], sentence
+
+
+def summary() -> str:
+    """All verdicts in a table."""
+    rows = ["| claim or table | as the rule has it |", "|---|---|"]
+    for experiment in EXPERIMENTS:
+        found = results(experiment)
+        word = "Not made yet" if found is None else said(experiment, found)[0]
+        rows.append(f"| {experiment.title} | {word} |")
+    return "\n".join(rows)
+
+
 def part(experiment: Experiment) -> str:
     """One experiment's section."""
     command = f"`python -m experiments {experiment.name}`"
@@ -53,8 +71,7 @@ def part(experiment: Experiment) -> str:
             f"Not made yet: {command}, about {experiment.minutes:g} minutes of one core."
         ]
         return "\n\n".join(lines)
-    passes, sentence = experiment.verdict(experiment.settings, found)
-    word = {True: "It holds", False: "It does not hold", None: "Undecided"}[passes]
+    word, sentence = said(experiment, found)
     lines += [f"**{word}**: {sentence}."]
     lines += [experiment.section(experiment.settings, found)]
     if experiment.draw is not None:
@@ -77,7 +94,7 @@ def part(experiment: Experiment) -> str:
 
 def page() -> str:
     """All of it."""
-    return "\n\n".join([BEGIN.strip(), *map(part, EXPERIMENTS)]) + "\n"
+    return "\n\n".join([BEGIN.strip(), summary(), *map(part, EXPERIMENTS)]) + "\n"
 
 
 def digest(experiment: Experiment) -> str:

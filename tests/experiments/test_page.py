@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import page
+from experiments import agreement, page
 from experiments.catalogue import EXPERIMENTS, KNOWN
 
 
@@ -16,6 +16,7 @@ def test_every_experiment_has_its_section_rule_and_command():
     text = page.page()
     for experiment in EXPERIMENTS:
         assert f"## {experiment.title}\n" in text
+        assert f"\n| {experiment.title} | " in text
         assert experiment.rule in text
         assert f"`python -m experiments {experiment.name}`" in text
 
@@ -35,6 +36,7 @@ def made_up(name: str, good: tuple[str, ...], worse=0.0) -> dict:
         results[piece] = {
             "cell": cell,
             "units": units,
+            "chosen": {"rate": 0.01, "option": 1.0},
             "parameters": 1000,
             "steps": [50],
             "loss": loss.tolist(),
@@ -108,6 +110,17 @@ def test_a_verdict_is_the_rule(name, good, passes):
     text = experiment.section(experiment.settings, results)
     assert "nan" not in text
     assert all(row.startswith("|") for row in text.splitlines() if "|" in row)
+
+
+def test_agreement_tells_the_opposite_from_forgetting():
+    always, opposite, chance, last = [1, 1, 1], [0, 1, 1], [0.5, 0.5, 0.5], [0, 1, 1]
+    with_attractors = np.array([always, opposite, chance, last], float)
+    without = np.array([always, opposite, chance, [1, 1, 1]], float)
+    score = np.stack([without, with_attractors], axis=-1)
+    results = {"far: GRU, 8 units": {"cell": "GRU", "score": score.tolist()}}
+    settings = {"asked": [5, 40, 80]}
+    # Learned at 40 words: all but chance; only one says the opposite without attractors.
+    assert agreement.kinds(results, "far", "GRU", settings) == (3, 1, 1)
 
 
 @pytest.mark.slow
