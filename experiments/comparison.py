@@ -98,24 +98,19 @@ def share(results: dict, name: str, cell: str, threshold: float) -> statistics.I
     return statistics.share(*solved(of_cell(results, name, cell)[-1], threshold))
 
 
-def tuned(result: dict) -> str:
-    """The learning rate and the option that were chosen."""
-    return f"{result['chosen']['rate']:g}, {result['chosen']['option']:g}"
-
-
 def table(results: dict, threshold: float, form: str = "{:.2g}") -> str:
     """Markdown: of each entry its loss in the end, how many seeds solve it and how soon."""
     rows = [
-        "| cell | parameters | tuned to | loss in the end | seeds below "
+        "| cell | parameters | loss in the end | seeds below "
         f"{threshold:.2g} | updates until then |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|",
     ]
     for label, result in results.items():
         done, of = solved(result, threshold)
         sure = statistics.share(done, of).show("{:.0%}").partition(" ")[2]
         until = statistics.time_to(result["steps"], result["loss"], threshold)
         rows.append(
-            f"| {label} | {result['parameters']:,} | {tuned(result)} "
+            f"| {label} | {result['parameters']:,} "
             f"| {statistics.median(last(result)).show(form)} | {done} of {of} {sure} "
             f"| {until.show('{:,.0f}')} |"
         )

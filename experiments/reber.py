@@ -98,14 +98,14 @@ def verdict(settings, results):
 def table(results, name):
     found = comparison.of_task(results, name)
     kept = all("memory" in result for result in found.values())
-    columns = ["cell", "tuned to", f"updates to a loss of {LEARNED:g}"]
+    columns = ["cell", f"updates to a loss of {LEARNED:g}"]
     columns += ["outer symbol, first part", "last part", "streams without an error"]
     columns += ["largest number in the memory"] * kept
     rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for label, result in found.items():
         score = result["score"]
         until = statistics.time_to(result["steps"], result["loss"], LEARNED)
-        row = [label, comparison.tuned(result), until.show("{:,.0f}")]
+        row = [label, until.show("{:,.0f}")]
         row += [statistics.accuracy([row[0] for row in score["outer"]])]
         row += [statistics.accuracy(late(result)), f"{np.mean(score['perfect']):.0%}"]
         if kept:
