@@ -101,7 +101,7 @@ EXPERIMENT = Experiment(
     rule="The median of the first n that is not accepted is greater for the LSTM than for "
     "the GRU and the simple RNN, with 95% intervals that do not meet, and greater than all "
     "n that were trained; at equal parameters.",
-    minutes=10,
+    minutes=11,
     settings={
         **comparison.SETTINGS,
         "hidden": 10,
