@@ -266,7 +266,7 @@ EXPERIMENT = Experiment(
     rule="In the far school, at 40 words with attractors, the median accuracy of the GRU and "
     "of the LSTM is above the simple RNN's at equal parameters, with 95% intervals that do "
     "not meet.",
-    minutes=15,
+    minutes=31,
     settings={
         **comparison.SETTINGS,
         "batch": 32,

@@ -24,9 +24,11 @@ cell state is a conveyor belt along which gradients flow; a gate at 0 lets nothi
 at 1 everything; the GRU is simpler and about as good. Here each of them is tested, and the
 field's classic tables are made again beside them.
 
-How: every cell chooses among the same 4 learning rates, times 2 values of one more
-hyperparameter (where a table varies that one itself: 4 rates), by seeds that are reported
-nowhere and for as many updates as are reported. Seeds are paired: the n-th network of two
+How: every cell chooses among the same 4 learning rates, times 2 values of one option (where a
+table varies that one itself: 4 rates), by seeds that are reported nowhere and for as many
+updates as are reported. The option is the norm to which the simple RNN's gradients are clipped
+(1 or 0.1), the update bias of the GRU (0 or 3), the forget bias of the LSTM (1 or 3), or what a
+section says. Seeds are paired: the n-th network of two
 cells reads the same data. Numbers are medians over seeds, of two middle ones the worse, with
 a 95% bootstrap interval; a run that does not reach a threshold counts as "never", one that
 diverges as the worst, and none is left out. Verdicts are at equal parameters unless they say
@@ -61,6 +63,18 @@ def summary() -> str:
     return "\n".join(rows)
 
 
+def tuned(found: dict) -> list[str]:
+    """What each contender chose, to be opened by who asks."""
+    rows = []
+    for piece, result in found.items():
+        chosen = result.get("chosen", {})
+        values = [f"{name} {n:g}" for name, n in chosen.items() if name != "tried"]
+        rows += [f"| {piece} | {', '.join(values)} |"] * bool(values)
+    table = "\n".join(["| piece | chosen |", "|---|---|", *rows])
+    opened = f"<details><summary>What was tuned</summary>\n\n{table}\n\n</details>"
+    return [opened] if rows else []
+
+
 def part(experiment: Experiment) -> str:
     """One experiment's section."""
     command = f"`python -m experiments {experiment.name}`"
@@ -76,6 +90,7 @@ def part(experiment: Experiment) -> str:
     lines += [experiment.section(experiment.settings, found)]
     if experiment.draw is not None:
         lines += [f"![{experiment.title}](claims/{experiment.name}.png)"]
+    lines += tuned(found)
     saved = load(experiment)
     if not saved:
         return "\n\n".join([*lines, f"{command}."])

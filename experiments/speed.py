@@ -158,7 +158,7 @@ EXPERIMENT = Experiment(
     rule="At every width the ratio GRU/LSTM of the time of a gradient is below 1, and so "
     "is that of the estimated wall-clock to the threshold in the adding problem at T=100 and in "
     "temporal order with four classes: all 95% intervals below 1.",
-    minutes=2,
+    minutes=1,
     settings={
         "widths": [32, 128, 512],
         "length": 100,

@@ -109,7 +109,7 @@ EXPERIMENT = Experiment(
     title="Temporal order: which came first?",
     rule="At most 10% of the simple RNN's seeds solve it, and at least 90% of those of the "
     "GRU or the LSTM do; at equal parameters.",
-    minutes=30,
+    minutes=53,
     settings={**comparison.SETTINGS, "batch": 32, "length": 100, "symbols": [2, 3]},
     quick={**comparison.QUICK, "batch": 8, "length": 20, "symbols": [2]},
     pieces=pieces,

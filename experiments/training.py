@@ -40,6 +40,8 @@ class Task(NamedTuple):
         kind: "number" (squared error), "class" (softmax) or "set" (a sigmoid for each).
         near: a number is right if it is off by less.
         own: ``(seed) -> (drawn) -> Batch``, for data that differ by seed; None: no such.
+        uncut: whether a batch goes on where the one before ended: the carry is kept from
+            update to update, and gradients end where a batch begins.
     """
 
     draw: Callable
@@ -48,6 +50,7 @@ class Task(NamedTuple):
     kind: str
     near: float = 0.04
     own: Callable | None = None
+    uncut: bool = False
 
 
 class Contender(NamedTuple):
@@ -115,13 +118,15 @@ def width(contender: Contender, task: Task, like: int) -> int:
     return bisect.bisect_right(range(1, 20 * like), most, key=lambda h: grows(units=h))
 
 
-def outputs(cell: jaxrnn.Cell, task: Task, params: Any, batch: Batch) -> jax.Array:
-    """The readout at every step, [T, B, outputs]."""
+def follow(
+    cell: jaxrnn.Cell, task: Task, params: Any, carry: Any, batch: Batch
+) -> tuple[Any, jax.Array]:
+    """The carry after a batch, and the readout at every step, [T, B, outputs]."""
     xs = batch.inputs
     if jnp.issubdtype(xs.dtype, jnp.integer):
         xs = jax.nn.one_hot(xs, task.features, dtype=jnp.float32)
-    _, hs = jaxrnn.unroll(cell, params["cell"], None, xs)
-    return hs @ params["readout"]["kernel"] + params["readout"]["bias"]
+    last, hs = jaxrnn.unroll(cell, params["cell"], carry, xs)
+    return last, hs @ params["readout"]["kernel"] + params["readout"]["bias"]
 
 
 def scores(task: Task, said: jax.Array, batch: Batch) -> dict:
@@ -147,8 +152,9 @@ def trial(
 
         def loss(params, carry, drawn, key):
             batch = pick(drawn)
-            found = scores(task, outputs(cell, task, params, batch), batch)
-            return None, {
+            last, said = follow(cell, task, params, carry, batch)
+            found = scores(task, said, batch)
+            return last if task.uncut else None, {
                 name: train.mean(values.astype(jnp.float32), batch.mask)
                 for name, values in found.items()
             }
@@ -163,14 +169,14 @@ def trial(
             [steps // 2],
         )
         optimizer = optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
+        key = jax.random.fold_in(jax.random.key(1), hyper["seed"])
+        params, carry = begin(cell, task, hidden, hyper["seed"]), None
+        if task.uncut:
+            rows = jax.eval_shape(task.draw, key).inputs.shape[1]
+            x = jax.ShapeDtypeStruct((rows, task.features), jnp.float32)
+            carry = cell.initial_carry(params["cell"], x)
         return train.Trial(
-            loss,
-            optimizer,
-            train.init(
-                begin(cell, task, hidden, hyper["seed"]),
-                optimizer,
-                jax.random.fold_in(jax.random.key(1), hyper["seed"]),
-            ),
+            loss, optimizer, train.init(params, optimizer, key, carry=carry)
         )
 
     return one
@@ -256,7 +262,7 @@ def examine(
     @jax.vmap
     def one(params, option, seed):
         cell = contender.make(hidden, option)
-        said = lambda batch: outputs(cell, task, params, batch)
+        said = lambda batch: follow(cell, task, params, None, batch)[1]
         return score(said, jax.random.fold_in(jax.random.key(2), seed))
 
     hypers = swept.hypers
@@ -277,14 +283,18 @@ def report(
     """Trains seeds 0, 1, ... with a tuned configuration.
 
     Returns:
-        Of each seed the curves "loss" and "right" [seeds, rows] and "steps" [rows], and
-        what `examine` found, under "score".
+        Of each seed the curves "loss" and "right" [seeds, rows] and "steps" [rows], what
+        `examine` found, under "score", and of a task that is not cut the greatest size of
+        a number in the carry after training, under "memory" [seeds].
     """
     swept = population(
         contender, hidden, task, members(chosen, seeds), steps, log_every
     )
     found = {"steps": swept.steps.tolist()}
     found |= {name: rounded(mean) for name, mean in swept.means.items()}
+    if task.uncut:
+        ends = jax.tree.leaves(swept.state.carry)  # [seeds, rows, units] each
+        found["memory"] = rounded(np.max([np.abs(a).max((1, 2)) for a in ends], axis=0))
     if score is not None:
         values = examine(contender, hidden, task, swept, score)
         found["score"] = jax.tree.map(rounded, values)

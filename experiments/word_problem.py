@@ -158,7 +158,7 @@ EXPERIMENT = Experiment(
     "GRU and the LSTM is above that of two layers of a diagonal linear recurrence with as "
     "many parameters, with 95% intervals that do not meet; undecided unless the latter is "
     "right in 90% of Z60.",
-    minutes=43,
+    minutes=75,
     settings={
         **comparison.SETTINGS,
         "hidden": 64,

@@ -87,15 +87,8 @@ def draw(key: jax.Array, batch: int, *, length: int = 40) -> Batch:
     """
     if length < SHORTEST:
         raise ValueError(f"length: expected {SHORTEST} or more, got {length}.")
-    # The probability that a string in a state ends within so many symbols: a branch is
-    # taken with its probability among the strings that do.
-    fits = np.zeros((length + 1, len(_NEXT)))
-    fits[:, _OVER] = 1
-    for left in range(1, length + 1):
-        fits[left, :_OVER] = fits[left - 1][_NEXT[:_OVER]].mean(axis=-1)
-    first = fits[:-1][:, _NEXT[:, 0]]
-    share = first / np.maximum(first + fits[:-1][:, _NEXT[:, 1]], 1e-300)
-    states, inputs = _walk(key, batch, share[::-1], _NEXT)
+    share = _share(length, _NEXT, _OVER)
+    states, inputs = _walk(key, batch, share, _NEXT)
     inside = states != _OVER
     mask = inside & (_to(states, inputs) != _OVER)
     targets = _legal(_to(states, inputs)) * mask[..., None]
@@ -103,19 +96,23 @@ def draw(key: jax.Array, batch: int, *, length: int = 40) -> Batch:
     return Batch(jnp.where(inside, inputs, 0), targets, mask, lengths)
 
 
-def draw_continual(key: jax.Array, batch: int, *, length: int) -> Batch:
+def draw_continual(
+    key: jax.Array, batch: int, *, length: int, whole: bool = False
+) -> Batch:
     """Draws streams: strings one after the other, without a sign where one ends.
 
     Args:
         key: a PRNG key.
         batch: B, how many streams.
         length: T, symbols in each; the last string is cut off where it is.
+        whole: draws from those streams alone whose last string ends with them, so that one
+            may follow another for as long as training goes on; T is then 9 or more.
 
     Returns:
         A `Batch` as `draw` returns it, with all steps in the mask; after an E comes a B.
 
     Raises:
-        ValueError: for a length below 1.
+        ValueError: for a length below 1, and of whole strings below 9.
 
     Example:
         >>> import jax
@@ -124,10 +121,11 @@ def draw_continual(key: jax.Array, batch: int, *, length: int) -> Batch:
         >>> "".join(reber.VOCABULARY[i] for i in batch.inputs[:, 0].tolist())
         'BPBTXSEPEBTBPVVETEBT'
     """
-    if length < 1:
-        raise ValueError(f"length: expected 1 or more, got {length}.")
+    least = SHORTEST if whole else 1
+    if length < least:
+        raise ValueError(f"length: expected {least} or more, got {length}.")
     again = np.where(_NEXT == _OVER, 0, _NEXT)
-    share = np.full((length, len(_NEXT)), 0.5)
+    share = _share(length, again, 0 if whole else slice(None))
     states, inputs = _walk(key, batch, share, again)
     targets = _legal(_to(states, inputs, again))
     mask = jnp.ones(inputs.shape, bool)
@@ -155,6 +153,16 @@ def outer(batch: Batch) -> jax.Array:
     one = batch.targets[..., t] != batch.targets[..., p]
     alone = jnp.sum(batch.targets, axis=-1) == 1
     return one & alone & batch.mask
+
+
+def _share(length, following, end) -> np.ndarray:
+    """Of branch 0 among the walks that are at `end` after all steps: [length, states]."""
+    fits = np.zeros((length + 1, len(following)))  # by the steps that are left
+    fits[0, end] = 1
+    for left in range(1, length + 1):
+        fits[left] = fits[left - 1][following].mean(axis=-1)
+    first, second = np.moveaxis(fits[:-1][:, following], -1, 0)
+    return (first / np.maximum(first + second, 1e-300))[::-1]
 
 
 def _walk(key, batch, share, following) -> tuple[jax.Array, jax.Array]:

@@ -43,6 +43,8 @@ def made_up(name: str, good: tuple[str, ...], worse=0.0) -> dict:
             "right": some[:, None].tolist(),
             "score": score(name, settings, some),
         }
+        if task == "uncut":
+            results[piece]["memory"] = (1e5 ** (1 - some)).tolist()
     return results
 
 

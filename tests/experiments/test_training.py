@@ -93,9 +93,31 @@ def test_symbols_go_in_one_hot():
     batch = of.draw(jax.random.key(0))
     cell = jaxrnn.gru(3)
     params = training.begin(cell, of, 3, 0)
-    said = training.outputs(cell, of, params, batch)
+    said = training.follow(cell, of, params, None, batch)[1]
     hot = batch._replace(inputs=jax.nn.one_hot(batch.inputs, 8, dtype=jnp.float32))
-    np.testing.assert_allclose(said, training.outputs(cell, of, params, hot))
+    np.testing.assert_allclose(said, training.follow(cell, of, params, None, hot)[1])
+
+
+def test_windows_that_go_on_are_one_stream():
+    of = Task(partial(adding.draw, batch=4, length=6), 2, 1, "number", uncut=True)
+    make = lambda task: training.trial(training.LSTM, 3, task, 4)(
+        {"rate": 1e-2, "option": 1.0, "seed": 3}
+    )
+    loss, _, state = make(of)
+    one, two = (of.draw(jax.random.key(n)) for n in range(2))
+    carry, _ = loss(state.params, state.carry, one, None)
+    _, found = loss(state.params, carry, two, None)
+    both = jax.tree.map(lambda *a: jnp.concatenate(a), one, two)
+    cell = training.LSTM.make(3, 1.0)
+    _, said = training.follow(cell, of, state.params, None, both)
+    expected = training.scores(of, said[6:], two)["loss"]
+    expected = jnp.sum(expected * two.mask) / jnp.sum(two.mask)
+    np.testing.assert_allclose(found["loss"].total / found["loss"].weight, expected)
+    _, anew = loss(state.params, None, two, None)
+    assert abs(anew["loss"].total / anew["loss"].weight - expected) > 1e-4
+    loss, _, state = make(of._replace(uncut=False))
+    assert state.carry is None
+    assert loss(state.params, None, one, None)[0] is None
 
 
 def test_what_is_not_finite_is_none():
@@ -114,6 +136,21 @@ def test_a_linear_recurrence_is_linear_in_its_state():
     apart = end(a + b) - end(a)
     np.testing.assert_allclose(apart, end(b) - end(jnp.zeros(3)), rtol=1e-9)
     assert (jnp.abs(apart) > 1e-4).all()
+
+
+@pytest.mark.slow
+def test_memory_is_what_a_stream_leaves():
+    """A cell whose carry is the number of steps so far."""
+    of = Task(partial(adding.draw, batch=4, length=6), 2, 1, "number", uncut=True)
+    count = lambda params, carry, x: (carry + 1, carry)
+    cell = jaxrnn.Cell(
+        init=lambda key, features: {},
+        initial_carry=lambda params, x: jnp.zeros(x.shape, x.dtype),
+        step=count,
+    )
+    counter = training.GRU._replace(make=lambda hidden, option: cell)
+    chosen = {"rate": 1e-3, "option": 1.0}
+    assert training.report(counter, 2, of, chosen, 2, 5, 5)["memory"] == [30.0, 30.0]
 
 
 @pytest.mark.slow

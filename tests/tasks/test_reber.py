@@ -83,6 +83,25 @@ def test_every_set_of_a_stream():
     assert np.asarray(batch.mask).all()
 
 
+def test_whole_streams_may_follow_one_another():
+    """All of them end with a string, and are as likely as among streams that may not."""
+    length = 19  # the shortest two strings and one symbol more, or one long string
+
+    def of(**options):
+        some = reber.draw_continual(jax.random.key(5), 40_000, length=length, **options)
+        return list(texts(some))
+
+    whole = of(whole=True)
+    assert all(text.endswith("E") and text.count("E") % 2 == 0 for text in whole)
+    ended = [text for text in of() if text.endswith("E") and text.count("E") % 2 == 0]
+    counted = lambda some: np.array(
+        [np.mean([text.count("E") == 4 for text in some])]
+        + [np.mean([text[2:4] == start for text in some]) for start in ("BT", "BP")]
+        + [np.mean(["TSX" in text for text in some])]
+    )
+    np.testing.assert_allclose(counted(whole), counted(ended), atol=0.03)
+
+
 @pytest.mark.parametrize("length", [10, pytest.param(60, marks=pytest.mark.slow)])
 def test_short_strings_keep_the_grammars_proportions(length):
     """Against throwing away all long strings of the grammar drawn by coins."""
@@ -125,7 +144,14 @@ def test_an_inner_string_is_a_regular_expression():
         assert word.fullmatch(text[2:-2]), text
 
 
-@pytest.mark.parametrize(("draw", "length"), [("draw", 8), ("draw_continual", 0)])
-def test_too_short(draw, length):
+@pytest.mark.parametrize(
+    ("draw", "options"),
+    [
+        ("draw", {"length": 8}),
+        ("draw_continual", {"length": 0}),
+        ("draw_continual", {"length": 8, "whole": True}),
+    ],
+)
+def test_too_short(draw, options):
     with pytest.raises(ValueError, match="length: expected"):
-        getattr(reber, draw)(jax.random.key(0), 3, length=length)
+        getattr(reber, draw)(jax.random.key(0), 3, **options)
