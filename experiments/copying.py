@@ -78,6 +78,18 @@ def section(settings, results):
         for label, result in comparison.of_task(results, f"T={blank}").items():
             middle = statistics.median(ratio(result, blank)).show("{:.2f}")
             rows.append(f"| {blank} | {label} | {result['parameters']:,} | {middle} |")
+    better = [
+        f"T={blank}"
+        for blank in settings["blanks"]
+        if found_by(results, blank, "GRU").high
+        < found_by(results, blank, "LSTM, chrono").low
+    ]
+    lesson = (
+        f"At {' and '.join(better)} the GRU is better without chrono biases than the LSTM with "
+        "them."
+        if better
+        else ""
+    )
     return f"""\
 Ten symbols are read, T blanks follow, and then the ten are to be said again. Who keeps nothing
 has a loss of 10 ln 8 / (T + 20), the baseline; loss is given as a part of it. The LSTM and
@@ -86,7 +98,9 @@ the GRU start with biases of 0 or 1, whichever is better; chrono biases (Tallec 
 {settings["batch"]} sequences, {settings["seeds"]} seeds, sizes reduced: the papers have T of
 500 and 2,000 and 128 units. Equal parameters.
 
-{chr(10).join(rows)}"""
+{chr(10).join(rows)}
+
+{lesson}"""
 
 
 def draw(settings, results):
