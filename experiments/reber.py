@@ -126,7 +126,8 @@ def lesson(results):
 The sum does run away, in every network, as the paper of 2000 says: a cell state that nothing
 empties grows with the stream."""
     if statistics.median(late(keeps), "high").low > 0.9:
-        said += """ The network is right all the same. Where c is huge tanh(c) is 1 or -1, so
+        right = sum(value > 0.9 for value in late(keeps))
+        said += f""" {right} of {len(late(keeps))} are right in the end all the same. Where c is huge tanh(c) is 1 or -1, so
 that h = o or -o, and o depends on the last h: a basic RNN, which remembers far enough for these
 strings. What the missing gate costs is the conveyor belt, and time to learn to do without."""
     return said
