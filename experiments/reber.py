@@ -99,7 +99,8 @@ def table(results, name):
     found = comparison.of_task(results, name)
     kept = all("memory" in result for result in found.values())
     columns = ["cell", f"updates to a loss of {LEARNED:g}"]
-    columns += ["outer symbol, first part", "last part", "streams without an error"]
+    columns += ["outer symbol, first part", "last part", "seeds right in 90% there"]
+    columns += ["streams without an error"]
     columns += ["largest number in the memory"] * kept
     rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for label, result in found.items():
@@ -107,7 +108,9 @@ def table(results, name):
         until = statistics.time_to(result["steps"], result["loss"], LEARNED)
         row = [label, until.show("{:,.0f}")]
         row += [statistics.accuracy([row[0] for row in score["outer"]])]
-        row += [statistics.accuracy(late(result)), f"{np.mean(score['perfect']):.0%}"]
+        right = sum(value > 0.9 for value in late(result))
+        row += [statistics.accuracy(late(result)), f"{right} of {len(late(result))}"]
+        row += [f"{np.mean(score['perfect']):.0%}"]
         if kept:
             row += [statistics.median(result["memory"]).show("{:,.3g}")]
         rows.append(f"| {' | '.join(row)} |")
