@@ -193,8 +193,8 @@ def section(settings, results):
     mixed = [kinds(results, "mixed", cell.name, settings)[1] for cell in training.THREE]
     lesson = (
         "With near sentences among the far ones every network of every cell is right "
-        "everywhere: the simple RNN too can *hold* one bit for 80 words. What it lacks is the "
-        "gradient to *learn* so from far sentences, and near ones supply it."
+        "everywhere: the simple RNN too can *hold* one bit for 80 words. What fails, in "
+        f"{seeds - some} of {seeds} of them, is to *learn* so from far sentences alone."
         if min(mixed) == seeds
         else "With near sentences among the far ones, right at all distances are, of "
         f"{seeds}: "

@@ -33,9 +33,11 @@ cells reads the same data. Numbers are medians over seeds, of two middle ones th
 a 95% bootstrap interval; a run that does not reach a threshold counts as "never", one that
 diverges as the worst, and none is left out. Verdicts are at equal parameters unless they say
 otherwise; equal widths stand beside them where the table has both. Lines in the figures are
-plain medians, bars and bands around them reach from the worst seed to the best.
+plain medians, and bars and bands around them reach from the worst seed to the best, unless the
+section says otherwise.
 
-What passes was written down before the runs and stands with each claim as *the rule*. First
+What passes was written down before the runs and stands with each claim as *the rule*; where one
+was changed after a run, its section says so. First
 looks at reduced size, and runs that were thrown away, came before some of them: in those the
 learning rates and the length of tuning were still other ones. Sizes are smaller than the
 published ones; published figures are quoted as reported there or, for the oldest papers, as

@@ -146,8 +146,8 @@ networks without errors for it and 18% to 62% with a forget gate, over a million
 learning after every symbol of a stream that never ends. Here {settings["seeds"]} seeds learn
 from windows of {settings["length"]} symbols and are asked on streams of
 {settings["stream"]:,}, with as many parameters as the LSTM of {settings["hidden"]} units; the
-cell without a forget gate has one all the same, which it does not use, and tanh where the
-original has scaled sigmoids.
+cell without a forget gate has one all the same, which it does not use, so that its option is
+none, and tanh where the original has scaled sigmoids.
 
 **Windows that go on where the last one ended**: the memory is kept from update to update, as
 it is in 2000. The streams that are asked begin with an empty memory, which these networks had

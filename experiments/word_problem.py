@@ -133,7 +133,8 @@ Transformer or a diagonal linear recurrence can follow at all lengths (Merrill, 
 Sabharwal 2024); Z60, addition, has as many elements and is the control. Chance is 1 in 60.
 Trained on {length} elements, asked on up to {2 * length}; equal parameters, an LSTM of
 {settings["hidden"]} units, {settings["seeds"]} seeds. A theorem about all lengths says
-nothing about {length}: what is tested is what can be learned.
+nothing about {length}: what is tested is what can be learned. The option of the linear
+recurrence is the bias of its keep gate, 0 or 3.
 
 {chr(10).join(rows)}"""
 
