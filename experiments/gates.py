@@ -105,10 +105,10 @@ is compared with what went in.
 
 {chr(10).join(rows)}
 
-The rule first asked for two units in the last place of the candidate itself. That failed in 11
-of 20 draws of the GRU at z=0, always at candidates near 0: those are sums of larger terms that
-cancel, and a step alone rounds them otherwise than a step in a loop does. Beside the terms
-that is nothing, and the rule now measures it beside 1, the largest candidate there is.
+The rule first asked for two units in the last place of the candidate itself. That failed in
+some draws of the GRU at z=0, at candidates near 0: those are sums of larger terms that cancel,
+and a step alone rounds them otherwise than a step in a loop does. The rule now measures the
+error beside 1, the largest candidate there is.
 
 The gates of a trained network are never at 0 or 1, and their products over time are what
 counts: see the next section."""
