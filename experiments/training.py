@@ -8,7 +8,7 @@ configurations for each cell and with seeds that are reported nowhere.
 
 import bisect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -106,6 +106,12 @@ def chrono(*longest: float) -> Contender:
 
 def count(contender: Contender, units: int, task: Task) -> int:
     """How many parameters there are."""
+    return _count(contender, units, task._replace(draw=None, own=None))
+
+
+@cache
+def _count(contender, units, task) -> int:
+    """Of a task without its data, so that all of a shape are counted once."""
     cell = contender.make(units, contender.options[0])
     shapes = jax.eval_shape(lambda: begin(cell, task, units, 0))
     return sum(shape.size for shape in jax.tree.leaves(shapes))
