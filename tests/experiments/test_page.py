@@ -8,6 +8,7 @@ from experiments import agreement, page
 from experiments.catalogue import EXPERIMENTS, KNOWN
 
 
+@pytest.mark.slow
 def test_page_and_figures_are_made_of_the_results():
     assert page.stale() == []
 

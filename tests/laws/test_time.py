@@ -34,11 +34,17 @@ from tests.laws.cases import (
     with_grads,
 )
 
-most = each(quick=(*QUICK, "gru", "bare"))
+most = each(quick=("lstm", "gru", "own_gated", "bare", "stack"))
 steps = each(STEPS)
 engines = pytest.mark.parametrize("engine", ENGINES)
 directions = pytest.mark.parametrize(
     "reverse", [False, True], ids=["forward", "reverse"]
+)
+# A program a direction, each of which costs seconds to compile: one in the quick suite.
+directions_apart = pytest.mark.parametrize(
+    "reverse",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["forward", "reverse"],
 )
 few = settings(max_examples=12, deadline=None, derandomize=True)
 lengths_ = st.lists(st.sampled_from([0, 1, 3, T - 1, T]), min_size=B, max_size=B)
@@ -110,7 +116,7 @@ def test_padding_changes_no_bit(name, reverse, lengths, mask, junk):
     assert_same_bits(run(xs, lengths, mask, resets), run(dirty, lengths, mask, resets))
 
 
-@each(quick=QUICK)
+@each(quick=("own_gated", "stack"))
 def test_without_options_equals_all_valid(name):
     """No lengths, mask or resets is another program than ones that change nothing."""
     reverse = name in ("own_gated", "stack")
@@ -184,8 +190,8 @@ def test_reverse_is_flip_run_flip_of_the_valid_part(name):
     assert_close(back, (there[0], jax.tree.map(turn, there[1])))
 
 
-@each(quick=("own_gated", "bidirectional"))
-@directions
+@each(quick=("own_gated",))
+@directions_apart
 def test_remat_changes_nothing(name, reverse):
     rng = np.random.RandomState(5)
     control = (jnp.array([T, 3, 0]), rng.rand(T, B) < 0.7, rng.rand(T, B) < 0.3)
@@ -211,7 +217,7 @@ def test_any_number_of_steps_between_stored_carries(
 
 
 @each(GATED, quick=("own_gated",))
-@directions
+@directions_apart
 def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
     """The input projected, and the backward pass run, two steps at a time."""
     monkeypatch.setattr(deferred, "FEW_ROWS", 100)

@@ -56,7 +56,7 @@ def explicit():
         pytest.param(4, None, id="4 microbatches", marks=pytest.mark.slow),
         pytest.param(1, train.data_mesh, id="4 devices", marks=pytest.mark.slow),
         pytest.param(2, lambda: train.data_mesh(2), id="2 microbatches on 2"),
-        pytest.param(1, explicit, id="explicit axes"),
+        pytest.param(1, explicit, id="explicit axes", marks=pytest.mark.slow),
     ],
 )
 def test_cut_as_you_like(carry, accumulate, mesh):

@@ -31,7 +31,8 @@ UNDER = (
     'numpy_dtype_promotion("strict")',
 )
 # `make nightly` has those that are made of others.
-NIGHTLY = ("simple_rnn_relu", "with_carries", "learned_carry", "deep_bidirectional")
+NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
+NIGHTLY += ("deep_bidirectional",)
 
 
 def marks(name, transformation):
