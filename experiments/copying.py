@@ -126,7 +126,7 @@ EXPERIMENT = Experiment(
     title="Copy memory, with and without chrono initialisation",
     rule="At every T the median loss of the LSTM with chrono biases is below that of the "
     "LSTM with biases 0 or 1, with 95% intervals that do not meet.",
-    minutes=75,
+    minutes=80,
     settings={**comparison.SETTINGS, "batch": 32, "blanks": [30, 100]}
     | {"updates": 3000},
     quick={**comparison.QUICK, "batch": 8, "blanks": [10]},
