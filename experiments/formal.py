@@ -89,7 +89,7 @@ def lesson(settings, results):
     if not worse:
         return "The LSTM sorts better than who only counts at every length asked."
     return (
-        f"The LSTM learned to sort, not how to sort anything: at {worse[0]} symbols, "
+        f"How well the LSTM sorts falls with length: at {worse[0]} symbols, "
         f"{worse[0] / settings['trained']:g} times the trained length, who only counts is better."
     )
 
@@ -117,8 +117,8 @@ def section(settings, results):
 Trained on 1 to {settings["trained"]} symbols, asked on up to {settings["asked"][-1]}. The published
 column is of other conditions: Delétang and others (2023) train 256 units for a million
 updates on 1 to 40 symbols, ask at 41 to 500, and print the best of ten seeds and three
-learning rates: what can be had. These are {settings["updates"]:,} updates of {settings["batch"]} rows and the
-median of {settings["seeds"]} seeds: what one has. Of sorted symbols the first are low and the last high, so
+learning rates: the best case. These are {settings["updates"]:,} updates of {settings["batch"]} rows and the
+median of {settings["seeds"]} seeds: the usual one. Of sorted symbols the first are low and the last high, so
 who only counts is right in most places: the rows "without the symbols" are the best that can
 be had so.
 
@@ -143,7 +143,7 @@ def draw(settings, results):
 
 EXPERIMENT = Experiment(
     name="formal",
-    title="Bucket sort and parity, at lengths that were never trained",
+    title="Bucket sort and parity: the LSTM sorts longer lists than it was taught",
     rule="Beyond the trained lengths the LSTM's median accuracy in sorting is above the "
     "simple RNN's, with 95% intervals that do not meet, and above that of who sees the "
     "length alone; at equal parameters.",

@@ -110,8 +110,7 @@ some draws of the GRU at z=0, at candidates near 0: those are sums of larger ter
 and a step alone rounds them otherwise than a step in a loop does. The rule now measures the
 error beside 1, the largest candidate there is.
 
-The gates of a trained network are never at 0 or 1, and their products over time are what
-counts: see the next section."""
+Gates in use lie between, and their products over time are what counts: see the next section."""
 
 
 EXPERIMENT = Experiment(

@@ -196,17 +196,30 @@ def section(settings, results):
         )
         analytic = -math.log10(1 + math.exp(-bias))
         belts.append(f"| {bias:g} | {analytic:.3f} | {alone} | {whole} |")
-    learned = [
-        name
+    learned = {
+        name: sum(right > 0.9 for right in results[f"trained: {name}"]["right"])
         for name in CONTENDERS
-        if statistics.median(results[f"trained: {name}"]["right"], "high").middle > 0.9
-    ]
+    }
+    counted = "; ".join(f"{name}: {n}" for name, n in learned.items())
+    steeper = (
+        slope(results, "fresh", "GRU").high < slope(results, "fresh", "simple RNN").low
+    )
+    against = (
+        f"A steep slope at the start does not foretell it: the fresh GRU's is steeper than the "
+        f"simple RNN's, and {learned['GRU']} of {settings['seeds']} learned."
+        if steeper and learned["GRU"] > settings["seeds"] / 2
+        else ""
+    )
+    open_belt, open_whole = (
+        statistics.median([row[-1] for row in results[f"{w}: LSTM, bias 3"]["at"]])
+        for w in ("belt", "fresh")
+    )
     return f"""\
 The loss is asked at the end of {settings["length"]} steps. How strongly does it feel the
 memory that far back? We measure the gradient of the loss with respect to the memory after
-every step (an LSTM's cell state c, through all later steps; otherwise h), in float64: in
-float32 the basic RNN's gradients would soon be zero for want of digits. The numbers are
-log₁₀ of its norm relative to lag 1, and the slope is that of a straight line through all
+every step (an LSTM's cell state c, through all later steps; otherwise h), in float64, so that
+nothing underflows. The simple RNN starts with an orthogonal recurrent kernel, or with Glorot's.
+The numbers are log₁₀ of its norm relative to lag 1, and the slope is that of a straight line through all
 lags: -0.301 means that half is lost at each step, -0.01 that a tenth is left after a hundred.
 {settings["draws"]} draws of the weights, {settings["inputs"]} sequences each of the temporal
 order task; then {settings["seeds"]} networks trained on it for {settings["updates"]:,}
@@ -216,12 +229,16 @@ updates. All have {settings["hidden"]} units, and four learning rates to choose 
 
 *The conveyor belt runs only if its gate is open.* What an LSTM has is not a gradient that
 cannot vanish but a bias by which one can choose how fast it does: read the rows of biases 0,
-1 and 3. In {settings["updates"]:,} updates these learned the task in most seeds: \
-{", ".join(learned) or "none"}.
+1 and 3. Right in more than 90% after {settings["updates"]:,} updates are, of {settings["seeds"]} networks each:
+{counted}.
+Rows of about 25%, which is guessing, are of networks that never learned. {against}
 
 How much of that is the belt? Without the recurrent kernel nothing but the cell state leads
 back, and its gradient is the product of the forget gates; σ(b)^k is that product for an
-input of zero. The rest of the whole gradient goes from c through h into later gates.
+input of zero. The rest of the whole gradient goes from c through h into later gates and
+candidates. At bias 3, lag {lags}, the cell state alone keeps {open_belt.show("{:.1f}")} (log₁₀), and
+the whole gradient has {open_whole.show("{:.1f}")}: the belt is what must not be shut, not all
+that carries.
 
 {chr(10).join(belts)}"""
 

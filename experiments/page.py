@@ -25,23 +25,23 @@ at 1 everything; the GRU is simpler and about as good. Here each of them is test
 field's classic tables are made again beside them.
 
 How: every cell chooses among the same 4 learning rates, times 2 values of one option (where a
-table varies that one itself: 4 rates), by seeds that are reported nowhere and for as many
+table varies that one itself: 4 rates), by two seeds that are reported nowhere and for as many
 updates as are reported. The option is the norm to which the simple RNN's gradients are clipped
 (1 or 0.1), the update bias of the GRU (0 or 3), the forget bias of the LSTM (1 or 3), or what a
-section says. Seeds are paired: the n-th network of two
-cells reads the same data. Numbers are medians over seeds, of two middle ones the worse, with
-a 95% bootstrap interval; a run that does not reach a threshold counts as "never", one that
-diverges as the worst, and none is left out. Verdicts are at equal parameters unless they say
-otherwise; equal widths stand beside them where the table has both. Lines in the figures are
-plain medians, and bars and bands around them reach from the worst seed to the best, unless the
-section says otherwise.
+section says. That is a small budget: where a cell chose 0.03, the largest rate there was, a
+larger one might have done more for it. Seeds are paired: the n-th network of two cells reads
+the same data. Numbers are medians over seeds, of two middle ones the worse, with a 95%
+bootstrap interval; a run that does not reach a threshold counts as "never", one that diverges
+as the worst, and none is left out. Verdicts are at equal parameters unless they say otherwise;
+equal widths stand beside them where the table has both. Lines in the figures are plain medians,
+and bars and bands around them reach from the worst seed to the best, unless the section says
+otherwise.
 
 What passes was written down before the runs and stands with each claim as *the rule*; where one
-was changed after a run, its section says so. First
-looks at reduced size, and runs that were thrown away, came before some of them: in those the
-learning rates and the length of tuning were still other ones. Sizes are smaller than the
-published ones; published figures are quoted as reported there or, for the oldest papers, as
-later ones quote them.
+was changed after a run, its section says so. First looks at reduced size, and runs that were
+thrown away, came before some of them: in those the learning rates and the length of tuning were
+still other ones. Sizes are smaller than the published ones; published figures are quoted as
+reported there or, for the oldest papers, as later ones quote them.
 
 `make claims` makes what is missing, `python -m experiments NAME` one experiment; delete its
 file in `experiments/results/` to make it anew.
@@ -102,7 +102,7 @@ def part(experiment: Experiment) -> str:
     versions = sorted({f"JAX {m['jax']}" for m in made})
     codes = sorted({m["code"] for m in made})
     lines += [
-        f"{command}: {minutes:.0f} minutes of one core, {made[0]['machine']}, {', '.join(versions)}, "
+        f"{command}: {minutes:.0f} min of one core, {made[0]['machine']}, {', '.join(versions)}, "
         f"{days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}, code "
         f"{', '.join(codes)}."
     ]

@@ -130,27 +130,27 @@ The sum does run away, in every network, as the paper of 2000 says: a cell state
 empties grows with the stream."""
     if statistics.median(late(keeps), "high").low > 0.9:
         right = sum(value > 0.9 for value in late(keeps))
-        said += f""" {right} of {len(late(keeps))} are right in the end all the same. Where c is huge tanh(c) is 1 or -1, so
-that h = o or -o, and o depends on the last h: a basic RNN, which remembers far enough for these
-strings. What the missing gate costs is the conveyor belt, and time to learn to do without."""
+        said += f""" {right} of {len(late(keeps))} are right in the end all the same. A likely reason, which was not
+measured: where c is huge tanh(c) is 1 or -1, so that h = o or -o, and o depends on the last h:
+a basic RNN, which remembers far enough for these strings. What the missing gate costs is
+{len(late(keeps)) - right} networks of {len(late(keeps))}, and time to learn to do without."""
     return said
 
 
 def section(settings, results):
     return f"""\
 Strings of the embedded Reber grammar follow one another without a sign where one ends, and the
-second symbol of each must be repeated at its end. Who forgets it is right in half of the cases
-(or in none, for a set of two is a wrong set). The LSTM of 1997 had no forget gate: its cell
+second symbol of each must be repeated at its end. Who has forgotten it can only guess, and is
+right half of the time; to name both is wrong. The LSTM of 1997 had no forget gate: its cell
 state is a sum to which every string adds. Gers, Schmidhuber and Cummins (2000) report 0% of
-networks without errors for it and 18% to 62% with a forget gate, over a million symbols,
-learning after every symbol of a stream that never ends. Here {settings["seeds"]} seeds learn
+networks without errors for it and 18% to 62% with a forget gate, over a million symbols, after
+learning from every symbol of streams that ended at their first error or after 100,000. Here {settings["seeds"]} seeds learn
 from windows of {settings["length"]} symbols and are asked on streams of
 {settings["stream"]:,}, with as many parameters as the LSTM of {settings["hidden"]} units; the
 cell without a forget gate has one all the same, which it does not use, so that its option is
 none, and tanh where the original has scaled sigmoids.
 
-**Windows that go on where the last one ended**: the memory is kept from update to update, as
-it is in 2000. The streams that are asked begin with an empty memory, which these networks had
+**Windows that go on where the last one ended**: the memory is kept from update to update. The streams that are asked begin with an empty memory, which these networks had
 once, in their first update: hence the errors in the first part.
 
 {table(results, "uncut")}

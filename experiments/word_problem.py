@@ -90,6 +90,13 @@ def at_the_end(results, group, cell, settings):
     return np.array(result["score"], float)[:, settings["length"] - 1]
 
 
+def first_wrong(results, group, cell) -> int:
+    """The first element at which the median network is wrong more often than right."""
+    (result,) = comparison.of_cell(results, group, cell.name)
+    middles = np.median(np.array(result["score"], float), axis=0)
+    return 1 + int(np.argmax(middles < 0.5))
+
+
 def verdict(settings, results):
     hard, easy = settings["groups"][0], settings["groups"][-1]
     middles = {
@@ -139,22 +146,27 @@ def section(settings, results):
             f"of the {cell} {end[easy, cell].middle:.0%} and {end[hard, cell].middle:.0%}"
             for cell in ("GRU", "LSTM")
         )
+        lost = {
+            cell.name: first_wrong(results, easy, cell)
+            for cell in (training.RNN, LINEAR)
+        }
         came_out = f"""\
 *That the linear recurrence fails at {hard} proves nothing here*: it fails at {easy} just the same,
-which those theorems do not forbid. Its keep gate lies between 0 and 1, and to count round and
-round a diagonal recurrence wants factors that change sign or turn: without them not even
-parity is to be had at all lengths (Grazzi et al. 2024, arXiv:2411.12537). What is left is how
-well cells whose gates see their own state keep a product: at step {length} the medians in {easy}
-and {hard} are {gated}."""
+and long before theory says anything, at element {lost[LINEAR.name]}, as the simple RNN does at
+element {lost["simple RNN"]}. That is a failure to learn in {settings["updates"]:,} updates. (At all lengths it could not
+either: of keep gates between 0 and 1, at finite precision, not even parity is to be had:
+Sarrof et al. 2024, arXiv:2405.17394, and Grazzi et al. 2024, arXiv:2411.12537.) What is left is
+how well cells whose gates see their own state keep a product: at step {length} the medians in
+{easy} and {hard} are {gated}."""
     else:
         came_out = f"""\
 The linear recurrence follows {easy}, its control, and is right in \
 {end[hard, LINEAR.name].show("{:.0%}")} of {hard}."""
     return f"""\
 Read elements of a group, say their product so far. A5, the even permutations of five things,
-is the smallest group whose products, unless TC⁰ = NC¹, no model of fixed depth such as a
-Transformer or a diagonal linear recurrence can follow at all lengths (Merrill, Petty and
-Sabharwal 2024); Z60, addition, has as many elements and is the control. Chance is 1 in 60.
+is the smallest group whose products no Transformer and no diagonal linear recurrence with a
+fixed number of layers can follow at all lengths, as complexity theorists believe, and a
+nonlinear RNN of one layer can (Merrill, Petty and Sabharwal 2024); Z60, addition, has as many elements and is the control. Chance is 1 in 60.
 Trained on {length} elements, asked on up to {2 * length}; equal parameters, an LSTM of
 {settings["hidden"]} units, {settings["seeds"]} seeds. A theorem about all lengths says
 nothing about {length}: what is tested is what can be learned. The option of the linear
