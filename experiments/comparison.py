@@ -154,8 +154,11 @@ def bands(ax, at: Sequence, values: dict, **style) -> None:
 
 
 def curves(ax, results: dict, baseline: float, name: str = "loss") -> None:
-    """What was learned when: `bands` over the updates."""
+    """What was learned when: `bands` over the updates; who diverged is drawn as the worst."""
     (steps,) = {tuple(result["steps"]) for result in results.values()}
-    bands(ax, steps, {k: r[name] for k, r in results.items()}, marker="")
+    shown = {k: np.array(r[name], float) for k, r in results.items()}
+    worst = max(np.nanmax(found) for found in shown.values())
+    shown = {k: np.nan_to_num(found, nan=worst) for k, found in shown.items()}
+    bands(ax, steps, shown, marker="")
     ax.axhline(baseline, color="0.4", linestyle="--", label="baseline")
     ax.set(xlabel="updates", ylabel=name)

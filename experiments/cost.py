@@ -99,7 +99,7 @@ The benefit at equal parameters, of the networks in the sections above:
 
 {chr(10).join(table)}
 
-Where they are far better, something had to be kept for long. No runs of its own."""
+Where they are far better, something had to be kept for long. This section has no runs of its own."""
 
 
 EXPERIMENT = Experiment(
