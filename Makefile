@@ -21,12 +21,12 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow and not nightly"
 
 slow: $(VENV)/.dev $(VENV)/.peers
-	JAXRNN_PEERS=1 $(PYTEST) -m slow
-	XLA_FLAGS= $(PYTEST) -m "not slow" -k "not stack and not bidirectional" \
+	JAXRNN_PEERS=1 $(PYTEST) -m "slow and not nightly"
+	XLA_FLAGS= $(PYTEST) -m "not slow and not nightly" -k "not stack and not bidirectional" \
 		tests/laws/test_time.py tests/laws/test_gates.py
 
-nightly: $(VENV)/.dev
-	$(PYTEST) -m nightly
+nightly: $(VENV)/.dev $(VENV)/.peers
+	JAXRNN_PEERS=1 $(PYTEST) -m nightly
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants

@@ -109,12 +109,11 @@ def test_a_size_may_be_symbolic(time, batch, remat):
     check(CELLS["gru"], time, batch, remat=remat)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("time", "batch", "static"),
     [("t", "b", {}), ("6", "b", {"reverse": True}), ("t", "3", {"engine": "scan"})],
 )
-@cases.each()
+@cases.each(quick=())
 def test_a_size_may_be_symbolic_for_every_cell(name, time, batch, static):
     check(cases.CELLS[name], time, batch, **static)
 
@@ -259,12 +258,14 @@ def same_in_onnx(cell, time, batch, which, dtype=np.float32, **static):
         assert_close(in_onnxruntime(model, arrays), expected, tolerance)
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("onnx")
 @pytest.mark.parametrize(
     ("which", "time", "batch"),
-    [(OPTIONS, "t", "b"), (("lengths",), "6", "b"), ((), "6", "3")],
-    ids=["all options", "lengths", "fixed"],
+    [
+        pytest.param(OPTIONS, "t", "b", id="all options", marks=pytest.mark.slow),
+        pytest.param(("lengths",), "6", "b", id="lengths", marks=pytest.mark.nightly),
+        pytest.param((), "6", "3", id="fixed", marks=pytest.mark.nightly),
+    ],
 )
 @pytest.mark.parametrize("name", ONNX_CELLS)
 def test_onnx(name, which, time, batch):
@@ -272,9 +273,14 @@ def test_onnx(name, which, time, batch):
         same_in_onnx(ONNX_CELLS[name], time, batch, which)
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("onnx")
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("auto", marks=pytest.mark.slow),
+        pytest.param("scan", marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize("name", ONNX_CELLS)
 def test_onnx_of_reversed_time(name, engine):
     with jax.enable_x64(False):

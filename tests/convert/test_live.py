@@ -22,9 +22,10 @@ CASES = [(*pair, *form) for pair in PAIRS for form in FORMS]
 
 
 def marked(case):
-    marks = [pytest.mark.xdist_group(case[0])]
+    """Both layers and both ways, or neither, are slow; one of the two is nightly."""
+    when = pytest.mark.slow if case[2] == case[3] else pytest.mark.nightly
     return pytest.param(
-        *case, marks=marks if case in QUICK else [*marks, pytest.mark.slow]
+        *case, marks=[pytest.mark.xdist_group(case[0]), *[when] * (case not in QUICK)]
     )
 
 

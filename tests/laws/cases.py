@@ -104,8 +104,11 @@ CELLS: dict[str, jaxrnn.Cell] = {
     "precision": jaxrnn.precision(own_gated(H), compute=jnp.float64),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
-# runs it for these, and `make slow` for all.
+# runs it for the first of these, `make slow` for all but the last, and `make nightly` for
+# the last, which are made of others.
 QUICK = ("lstm", "own_gated", "stack", "bidirectional")
+NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
+NIGHTLY += ("deep_bidirectional",)
 BUILT_IN = ("simple_rnn", "simple_rnn_relu", "lstm", "gru")
 GATED = (*BUILT_IN, "own_gated", "with_carries", "precision")
 STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
@@ -113,21 +116,15 @@ STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
 
 def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:
     """Parametrises ``name``: one worker for all tests of a cell, which share compiled
-    functions; the cells that are not among `quick` are slow."""
+    functions; the cells that are not among `quick` are slow, or nightly."""
+
+    def marks(name):
+        when = pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow
+        later = quick is not None and name not in quick
+        return [pytest.mark.xdist_group(name), *[when] * later]
+
     return pytest.mark.parametrize(
-        "name",
-        [
-            pytest.param(
-                name,
-                marks=[pytest.mark.xdist_group(name)]
-                + (
-                    [pytest.mark.slow]
-                    if quick is not None and name not in quick
-                    else []
-                ),
-            )
-            for name in names
-        ],
+        "name", [pytest.param(name, marks=marks(name)) for name in names]
     )
 
 

@@ -15,8 +15,6 @@ import pytest
 import jaxrnn
 from tests.peers import cases, maps, runs
 
-pytestmark = pytest.mark.slow
-
 FORMS = ("stack", "bidirectional", "lengths", "stack bidirectional lengths")
 PAIRS = maps.PAIRS + [
     ("torch", f"{kind} {form}") for kind in maps.MAPS["torch"] for form in FORMS
@@ -40,8 +38,15 @@ def ours(name, dtype, engine):
     return cases.run_jaxrnn(name, cases.cast(cases.draw(name), dtype), engine)
 
 
-@pytest.mark.parametrize("engine", ["scan", "gated"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("engine", "dtype"),
+    [
+        pytest.param("gated", "float64", marks=pytest.mark.slow),
+        pytest.param("scan", "float64", marks=pytest.mark.slow),
+        pytest.param("gated", "float32", marks=pytest.mark.slow),
+        pytest.param("scan", "float32", marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize(("peer", "name"), cases.on_one_worker(PAIRS))
 def test_values_and_gradients_are_the_peers(peer, name, dtype, engine):
     need(peer)
@@ -50,6 +55,7 @@ def test_values_and_gradients_are_the_peers(peer, name, dtype, engine):
     cases.assert_close(ours(name, dtype, engine), result, dtype)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_b_is_that_of_either_of_torchs_biases():
     """Here without the maps: b is any sum of two biases, but for the GRU's n."""
     torch = need("torch")

@@ -30,14 +30,15 @@ UNDER = (
     "checking_leaks",
     'numpy_dtype_promotion("strict")',
 )
-# `make nightly` has those that are made of others.
-NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
-NIGHTLY += ("deep_bidirectional",)
+
+
+# And `make slow` these, each of another kind, under all of them.
+SLOW = ("lstm", QUICK, "bare", "stack", "bidirectional")
 
 
 def marks(name, transformation):
     quick = name == QUICK and transformation in UNDER
-    when = pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow
+    when = pytest.mark.slow if name in SLOW else pytest.mark.nightly
     return [pytest.mark.xdist_group(name)] + ([] if quick else [when])
 
 
