@@ -83,7 +83,7 @@ def test_same_seed_same_networks(program):
             assert (a != b).any()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_far_school(program):
     """From afar the open gates learn and generalise; the simple RNN stays at chance."""
     rates = np.repeat(np.array(program.RATES["far"])[:, None], 3, axis=1)

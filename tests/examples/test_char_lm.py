@@ -98,7 +98,7 @@ def test_writes_by_temperature_and_top_k(program, settings):
     assert written(seed=1) != written(seed=2)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_learns_python(program, tmp_path):
     """200 updates of a smaller cell on the standard library, whose bytes alone have 3.2
     nats: measured 2.21."""

@@ -99,7 +99,7 @@ def test_reduced_program_prints_and_draws(program, tmp_path, capsys, monkeypatch
     assert picture[..., :3].std() > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_cells_read_digits(program, tmp_path):
     """With half the updates of the default.
 

@@ -126,7 +126,7 @@ def test_reduced_program_prints_and_draws(program, tmp_path, capsys, bidirection
     assert picture[..., :3].std() > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "bidirectional", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
