@@ -76,13 +76,7 @@ def lesson(settings, results):
     """What the tables say, at equal parameters, where they do."""
     names = list(tasks(settings))
     le = [name for name in names if not name.startswith("1997")]
-
-    def solved(cell):
-        counts = [
-            comparison.share(results, n, cell, threshold(n)).middle for n in names
-        ]
-        shown = zip(names, counts, strict=True)
-        return counts, ", ".join(f"{name} {share:.0%}" for name, share in shown)
+    solved = [shares(results, name) for name in names]
 
     def updates(cell):
         found = [comparison.of_cell(results, name, cell)[-1] for name in le]
@@ -93,18 +87,16 @@ def lesson(settings, results):
         return ", ".join("never" if np.isinf(t) else f"{t:,.0f}" for t in until)
 
     said = []
-    if max(solved("simple RNN")[0]) == 0:
-        said += ["No simple RNN does better than the mean in any form."]
-    if min(solved("GRU")[0]) == 1:
+    if not any(by["simple RNN"].middle for by in solved):
+        said += ["No simple RNN solves any form."]
+    if all(by["GRU"].middle == 1 for by in solved):
         said += ["Every GRU solves every form."]
     said += [
         f"Median updates at {', '.join(le)}: GRU {updates('GRU')}; LSTM, forget bias 1 or 3, "
         f"{updates('LSTM')}; LSTM, chrono {updates('LSTM, chrono')}."
     ]
-    _, shown = solved("IRNN")
     said += [
-        f"Of the IRNN's seeds there solve it: {shown}. Le and others report that it and the "
-        "LSTM get there up to T=300, and hardly at 400."
+        "Le and others report that the IRNN and the LSTM get there up to T=300, and hardly at 400."
     ]
     return " ".join(said)
 

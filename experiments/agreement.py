@@ -181,7 +181,7 @@ def section(settings, results):
         "do not. A median, by which the rule goes, says little about a cell that learns all or "
         "nothing. Fisher's exact test, which the rule does not know, has p = "
         + ", ".join(
-            f"{statistics.unlike(some, of[name][0], seeds):.2g} for the {name}"
+            f"{statistics.fisher(some, of[name][0], seeds):.2g} for the {name}"
             for name in ("GRU", "LSTM")
         )
         + ", each against the simple RNN."

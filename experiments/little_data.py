@@ -162,6 +162,7 @@ def section(settings, results):
         "| task | n | " + " | ".join(c.name for c in CELLS) + " | LSTM - GRU, points |"
     ]
     rows += ["|---|---|" + "---|" * (len(CELLS) + 1)]
+    apart = {}
     for name, counts in settings["counts"].items():
         found = [accuracies(results, name, cell.name, settings).T for cell in CELLS]
         points = ahead(results, name, settings).T
@@ -169,13 +170,11 @@ def section(settings, results):
             shown = " | ".join(
                 statistics.median(by[n], "high").show("{:.1%}") for by in found
             )
-            apart = statistics.mean(points[n])
-            rows.append(f"| {name} | {count:,} | {shown} | {apart.show('{:+.1f}')} |")
-    apart = {
-        f"{name} at n={count:,}": statistics.mean(points)
-        for name, counts in settings["counts"].items()
-        for count, points in zip(counts, ahead(results, name, settings).T, strict=True)
-    }
+            difference = statistics.mean(points[n])
+            apart[f"{name} at n={count:,}"] = difference
+            rows.append(
+                f"| {name} | {count:,} | {shown} | {difference.show('{:+.1f}')} |"
+            )
     where, wide = max(apart.items(), key=lambda item: abs(item[1].middle))
     gains, equal, best = [], [], {}
     for name, counts in settings["counts"].items():

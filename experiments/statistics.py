@@ -79,7 +79,7 @@ def equivalent(one: Sequence[float], other: Sequence[float], margin: float) -> f
     return float(max(above, below))
 
 
-def unlike(successes: int, others: int, trials: int) -> float:
+def fisher(successes: int, others: int, trials: int) -> float:
     """p of Fisher's exact test, two-sided, that two shares of as many trials are alike."""
     table = [[n, trials - n] for n in (successes, others)]
     return float(stats.fisher_exact(table).pvalue)

@@ -127,9 +127,7 @@ def test_reduced_program_prints_and_draws(program, tmp_path, capsys, bidirection
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(
-    "bidirectional", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("bidirectional", [False, True])
 def test_far_better_than_naive(program, tmp_path, bidirectional):
     """With 200 updates, also than the naive forecast with the last year's growth.
 

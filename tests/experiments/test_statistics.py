@@ -72,8 +72,8 @@ def test_equivalence_is_to_be_shown(apart, margin, equal):
 
 def test_shares_that_differ_by_luck_or_not():
     """Five of five against none: one of the 252 ways to deal them, and its mirror."""
-    assert statistics.unlike(5, 0, 5) == pytest.approx(2 / 252)
-    assert statistics.unlike(3, 3, 5) == pytest.approx(1)
+    assert statistics.fisher(5, 0, 5) == pytest.approx(2 / 252)
+    assert statistics.fisher(3, 3, 5) == pytest.approx(1)
 
 
 def test_ten_of_ten_proves_little():

@@ -104,8 +104,8 @@ CELLS: dict[str, jaxrnn.Cell] = {
     "precision": jaxrnn.precision(own_gated(H), compute=jnp.float64),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
-# runs it for the first of these, `make slow` for all but the last, and `make nightly` for
-# the last, which are made of others.
+# runs it for these, `make slow` for the rest, and `make nightly` for those below, which are
+# made of cells that are there already.
 QUICK = ("lstm", "own_gated", "stack", "bidirectional")
 NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
 NIGHTLY += ("deep_bidirectional",)

@@ -30,8 +30,6 @@ UNDER = (
     "checking_leaks",
     'numpy_dtype_promotion("strict")',
 )
-
-
 # And `make slow` these, each of another kind, under all of them.
 SLOW = ("lstm", QUICK, "bare", "stack", "bidirectional")
 
