@@ -17,7 +17,7 @@ from tests.convert.libraries import LIBRARIES, PAIRS, B, F, T, cell_of
 from tests.peers.runs import MODULES
 
 FORMS = [(1, 1), (2, 1), (1, 2), (2, 2)]
-QUICK = [("linen", "gru", 2, 2)]  # Flax is always there
+QUICK = [("linen", "gru", 1, 1)]  # Flax is always there
 CASES = [(*pair, *form) for pair in PAIRS for form in FORMS]
 
 

@@ -98,6 +98,7 @@ def test_symbols_go_in_one_hot():
     np.testing.assert_allclose(said, training.follow(cell, of, params, None, hot)[1])
 
 
+@pytest.mark.slow
 def test_windows_that_go_on_are_one_stream():
     of = Task(partial(adding.draw, batch=4, length=6), 2, 1, "number", uncut=True)
     make = lambda task: training.trial(training.LSTM, 3, task, 4)(

@@ -159,6 +159,7 @@ def test_gates_are_those_of_a_loop(name, reverse):
     leaves_close(found, looped(xs)[2], 1e-12)
 
 
+@SLOW
 def test_gates_have_names_and_the_shape_of_the_stack():
     cell = CELLS["nested"]
     params, _, xs = case(cell)

@@ -242,6 +242,7 @@ def test_two_writers(tmp_path):
     fit(start(), draw, steps=2, folder=tmp_path)  # the first one's lock is gone with it
 
 
+@pytest.mark.slow
 def test_a_second_fit_compiles_nothing():
     """Not even with a state and steps of its own; an unhashable loss works too."""
     fit(start(), draw, steps=2)
