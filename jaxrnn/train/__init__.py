@@ -2,10 +2,10 @@
 
 from jaxrnn.train.data import Bucket, Window, arrays, buckets, streams
 from jaxrnn.train.fit import Fitted, evaluate, fit
-from jaxrnn.train.mean import Mean, mean
+from jaxrnn.train.mean import Mean, Sum, mean
 from jaxrnn.train.nonfinite import NonFinite, load_bundle
 from jaxrnn.train.parallel import data_mesh
-from jaxrnn.train.step import State, init, make_step
+from jaxrnn.train.step import Carry, State, init, make_step
 from jaxrnn.train.sweep import (
     Swept,
     Trial,
@@ -19,10 +19,12 @@ from jaxrnn.train.sweep import (
 
 __all__ = [
     "Bucket",
+    "Carry",
     "Fitted",
     "Mean",
     "NonFinite",
     "State",
+    "Sum",
     "Swept",
     "Trial",
     "Window",

@@ -1,6 +1,7 @@
 """A run's folder: its checkpoints, its rows, and the lock that makes it the only writer.
 
     folder/
+      run.json                what the run is, so that no other goes on here
       lock                    held while a run writes here; the system frees it on any death
       checkpoints/<step>/     one Orbax checkpoint each, complete or absent
       checkpoints/saving/     what is being written
@@ -30,7 +31,7 @@ import numpy as np
 from jaxrnn.extra import need
 from jaxrnn.train import parallel
 
-FORMAT = "jaxrnn.train 1"
+FORMAT = "jaxrnn.train 2"
 
 
 class Saved(NamedTuple):
@@ -85,6 +86,13 @@ class Folder:
         """The steps that a folder stands for, ascending; unread, so perhaps unusable."""
         found = [p for p in self.checkpoints.iterdir() if p.is_dir()]
         return sorted(int(p.name) for p in found if _is_step(p.name))
+
+    def forget(self, step: int) -> None:
+        """Deletes a checkpoint."""
+        self._saving.mkdir(exist_ok=True)
+        doomed = self._saving / str(step)  # half deleted is not half a one
+        os.replace(self.checkpoints / str(step), doomed)
+        shutil.rmtree(self._saving)
 
     def save(self, step: int, tree: Any, **notes: Any) -> None:
         """A checkpoint of `tree`, and of notes that are JSON.
@@ -282,8 +290,11 @@ def _about(path: Path, step: int) -> dict:
         about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
     except Exception as error:
         raise ValueError(f"it is no complete checkpoint ({error})") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ValueError("it is another program's checkpoint")
+    form = about.get("format") if isinstance(about, dict) else None
+    if form != FORMAT:
+        known = isinstance(form, str) and form.startswith("jaxrnn.train ")
+        whose = "another version's of jaxrnn" if known else "another program's"
+        raise ValueError(f"it is {whose} checkpoint")
     if about["step"] != step:
         raise ValueError(f"it is the checkpoint of step {about['step']}, copied")
     return about

@@ -41,7 +41,7 @@ def drawn(draw: Callable, key: jax.Array, step: Any) -> Any:
 class Drawn:
     """Data that are a function of a key: nothing to fetch, nowhere to be."""
 
-    seekable, position = True, None
+    seekable, position, kind = True, None, {"kind": "drawn"}
 
     def __init__(self, draw: Callable):
         self.draw = draw
@@ -64,7 +64,7 @@ class Drawn:
 class Fed:
     """Data that are an iterable of batches, begun anew when it ends."""
 
-    draw = None
+    draw, kind = None, None
 
     def __init__(self, data: Iterable, size: int, batch_axis: Any, mesh: Any):
         if isinstance(data, Sequence):

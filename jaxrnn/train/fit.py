@@ -1,33 +1,23 @@
-"""The loop around `make_step`: many updates a call, rows, checkpoints, and a way out."""
+"""Training one model: `fit`, and `evaluate` for its means without updates."""
 
-import contextlib
 import functools
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from jaxrnn.train import parallel
-from jaxrnn.train.checkpoint import Folder, first, write_tree
-from jaxrnn.train.feed import Drawn, Fed, Group, begun, drawn
+from jaxrnn.train import identity, loop, parallel
+from jaxrnn.train.checkpoint import write_tree
+from jaxrnn.train.feed import Drawn, Fed, Group, begun
 from jaxrnn.train.nonfinite import NonFinite, first_bad
-from jaxrnn.train.progress import bar
-from jaxrnn.train.record import Record, add_up, divided
-from jaxrnn.train.step import (
-    State,
-    check_count,
-    make_forward,
-    make_gradient,
-    make_step,
-)
+from jaxrnn.train.record import add_up, plain, quotient, totals
+from jaxrnn.train.same import Same
+from jaxrnn.train.step import State, make_forward, make_gradient, make_step
 
 
 class Fitted(NamedTuple):
@@ -35,16 +25,18 @@ class Fitted(NamedTuple):
 
     Fields:
         state: after the last update.
-        params: the best by validation loss; without validation the last.
+        params: the best by validation loss; without a finite validation the last.
         best: the row of that validation, or None.
         history: all rows, those of `metrics.jsonl`; from before a resume too (in the
             first process, if there are several).
+        shared: the state's shared state at `params`.
     """
 
     state: State
     params: Any
     best: dict | None
     history: list[dict]
+    shared: Any = None
 
 
 def fit(
@@ -63,9 +55,10 @@ def fit(
     save_every: int | None = None,
     keep: int = 3,
     accumulate: int = 1,
-    batch_axis: Any = 1,
+    batch_axis: Any = None,
     mesh: jax.sharding.Mesh | None = None,
     max_nonfinite: int = 5,
+    update_shared: Callable | None = None,
     callback: Callable | None = None,
     progress: bool = True,
 ) -> Fitted:
@@ -85,34 +78,44 @@ def fit(
         steps: updates in all, resumed ones included.
         steps_per_call: updates in one compiled call, as many as have batches of one shape.
             About twice that many batches lie in memory at a time. A call compiles once in
-            a process for one loss, optimizer and data function: as under `jax.jit`, what
-            these read from outside is read then.
+            a process for losses, optimizers and data functions that compute the same. A
+            function that reads something that may change, such as a NumPy array or an
+            object, is the same as itself alone: define it once, outside a loop over
+            seeds. As under `jax.jit`, what it reads from outside is read then.
         log_every: updates in a row of the history; None: as `steps_per_call`. A row is the
             mean over all of them, weighted as the loss says.
-        valid: batches to validate on, gone through anew each time; the carry starts as
-            None and flows from one to the next. The loss gets key None.
+        valid: batches to validate on, gone through anew each time, so they must end; the
+            carry starts as None and flows from one to the next. The loss gets key None.
         valid_every: updates between validations; None: as `save_every`.
         patience: stop after so many validations in a row without a better loss; None:
             never.
-        folder: for checkpoints, ``metrics.jsonl`` and ``timing.jsonl``; None: nothing is
-            written.
+        folder: for checkpoints, ``metrics.jsonl`` and ``timing.jsonl``; "~" is the home
+            directory; None: nothing is written. It keeps what the run is in ``run.json``
+            and refuses another one.
         save_every: updates between checkpoints; None: 10 calls. The last is saved too.
         keep: how many checkpoints stay.
-        accumulate, batch_axis, mesh: see `make_step`; ``mesh=train.data_mesh()`` is all
-            that it takes to use every device. Batches are whole: every process is given
-            all rows.
+        accumulate, batch_axis, update_shared: see `make_step`.
+        mesh: see `make_step`; ``mesh=train.data_mesh()`` uses every device. Batches are
+            whole: every process is given all rows.
         max_nonfinite: skipped updates in a row after which it stops.
         callback: called with each row, a dict, in the first process.
-        progress: a bar in the terminal.
+        progress: a bar in a terminal; elsewhere a line per row.
 
     Returns:
         `Fitted`. Rows are ``{"step", "split": "train" or "valid", "loss", ...}`` with
-        the loss's means by name; ``skipped`` counts over the whole run.
+        the loss's means by name. Those of "train" also have "grad_norm", the loss's
+        "weight", and how many updates were "skipped" and how many batches "empty".
 
     Raises:
-        ValueError: for options that do not fit, or a loss that breaks its contract.
+        ValueError: for options that do not fit, a loss that breaks its contract, or a
+            folder that holds another run.
         NonFinite: after `max_nonfinite` skipped updates in a row.
         OSError: if the folder is in use, or cannot be written to. What was saved stays.
+
+    Warns:
+        RuntimeWarning: if no validation was finite; `params` are then the last ones.
+        UserWarning: if a folder's run goes on with an optimizer that computes something
+            else than before.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn, optax
@@ -134,115 +137,58 @@ def fit(
         >>> fitted.history[-1]["step"], fitted.history[-1]["accuracy"] > 0.8
         (200, True)
     """
-    save_every = 10 * steps_per_call if save_every is None else save_every
-    valid_every = save_every if valid_every is None else valid_every
-    log_every = steps_per_call if log_every is None else log_every
-    _check_counts(
+    plan = loop.Plan.checked(
         steps=steps,
         steps_per_call=steps_per_call,
         log_every=log_every,
         save_every=save_every,
         valid_every=valid_every,
+        patience=patience,
         keep=keep,
         max_nonfinite=max_nonfinite,
-        patience=1 if patience is None else patience,
     )
     parallel.check_mesh(mesh)
-    if patience is not None and valid is None:
-        raise ValueError("patience: expected `valid` too, to see what is better.")
+    _check_state(state)
     source = (
         Drawn(data) if callable(data) else Fed(data, steps_per_call, batch_axis, mesh)
     )
-    if folder is not None and not source.seekable:
-        raise ValueError(
-            "data: expected an iterator with get_state and set_state, so that a run with "
-            "a folder can resume. Grain's datasets and lists of batches have them."
-        )
-    gradient = make_gradient(
-        loss, accumulate=accumulate, batch_axis=batch_axis, mesh=mesh
-    )
-    call = _reused(
+    cut = dict(accumulate=accumulate, batch_axis=batch_axis, mesh=mesh)
+    updates = _reused(
         _updates,
-        loss,
-        optimizer,
-        source.draw,
+        (loss, optimizer, source.draw, update_shared),
         steps_per_call,
-        accumulate,
-        mesh,
         max_nonfinite,
-        batch_axis=batch_axis,
+        **cut,
     )
-    record = Record(log_every, callback, write=first())
-    state = _placed(state, mesh)
-    best = jax.tree.map(jnp.copy, state.params)
-    ends = [save_every] * (folder is not None) + [valid_every] * (valid is not None)
-
-    def take(at):
-        """A group that ends where something must happen, or before."""
-        most = min(steps_per_call, steps - at, *(e - at % e for e in ends))
-        return source.take(most) if most > 0 else None
-
-    with contextlib.ExitStack() as stack:
-        home, terminated = None, lambda: False
-        if folder is not None:
-            home = stack.enter_context(Folder(folder, keep))
-            terminated = stack.enter_context(_sigterm())
-            saved = home.restore((state, best))
-            if saved is None:
-                notes = dict(data=source.position, record=record.notes())
-                home.save(int(state.step), (state, best), **notes)
-            else:
-                state, best = _placed(saved.tree[0], mesh), saved.tree[1]
-                source.seek(saved.notes["data"])
-                record.restore(saved.notes["record"])
-            stack.callback(record.close)
-            record.open(home.path, int(state.step))
-        at = int(state.step)
-        if int(state.in_a_row) >= max_nonfinite:
-            raise ValueError(
-                f"state: {int(state.in_a_row)} updates in a row were skipped already, and "
-                f"max_nonfinite is {max_nonfinite}. state._replace(in_a_row=0) goes on."
-            )
-        tell = stack.enter_context(bar(steps, at, show=progress and first()))
-        ended = at >= steps or (patience is not None and record.waited >= patience)
-        group = None if ended else take(at)
-        while group:
-            start, began = at, time.perf_counter()
-            state, means = call(state, group.stacked, at, group.count)
-            # The next batches are fetched while the device is at work.
-            following, failed = _attempt(take, at + group.count)
-            means, halted = parallel.to_host((means, state.in_a_row >= max_nonfinite))
-            at = int(state.step)
-            with parallel.together():
-                tell(at, **record.add(start, at, means, time.perf_counter() - began))
-                if at == steps:
-                    record.flush(at)
-            if halted:
-                raise _not_finite(gradient, state, source, group, start, home)
-            if valid is not None and (at % valid_every == 0 or at == steps):
-                found = evaluate(
-                    loss, state.params, valid, batch_axis=batch_axis, mesh=mesh
-                )
-                with parallel.together():
-                    better = record.validated(at, found)
-                if better:
-                    best = jax.tree.map(jnp.copy, state.params)
-                if patience is not None and record.waited >= patience:
-                    following = failed = None
-                    record.flush(at)
-            stop = parallel.agree(terminated())
-            if home is not None and (stop or at % save_every == 0 or not following):
-                notes = dict(data=group.position, record=record.notes())
-                home.save(at, (state, best), **notes)
-            if stop:
-                break
-            if failed is not None:
-                raise failed
-            group = following
-        if parallel.agree(terminated()):
-            raise SystemExit(128 + signal.SIGTERM)
-    params = state.params if valid is None else jax.tree.map(jnp.asarray, best)
-    return Fitted(state, params, record.best, record.history)
+    gradient = make_gradient(loss, **cut)
+    program = loop.Program(
+        call=lambda state, batches, at, count, stopped: updates(
+            state, batches, at, count
+        ),
+        evaluate=lambda params, shared: _evaluated(
+            loss, params, valid, shared, batch_axis, mesh
+        ),
+        place=functools.partial(_placed, mesh=mesh),
+        failed=functools.partial(_not_finite, gradient, source),
+    )
+    told = {}
+    if folder is not None:
+        rule = identity.update_rule(optax.with_extra_args_support(optimizer), state)
+        told = identity.about(loss, state, source.kind, optimizer=rule)
+    run = loop.train(
+        program,
+        source,
+        state,
+        plan,
+        folder=folder,
+        told=told,
+        validates=valid is not None,
+        callback=callback,
+        progress=progress,
+    )
+    params, shared = jax.tree.map(jnp.asarray, run.best)
+    record = run.record
+    return Fitted(run.state, params, record.best_row(), record.history, shared)
 
 
 def evaluate(
@@ -250,7 +196,8 @@ def evaluate(
     params: Any,
     batches: Iterable,
     *,
-    batch_axis: Any = 1,
+    shared: Any = None,
+    batch_axis: Any = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> dict[str, float | None]:
     """The loss's means over all of `batches`, each token weighing the same.
@@ -260,6 +207,7 @@ def evaluate(
             from one batch to the next.
         params: the model's.
         batches: an iterable that ends.
+        shared: what the loss gets as ``carry.shared`` with each batch; see `init`.
         batch_axis, mesh: see `make_step`.
 
     Returns:
@@ -273,88 +221,57 @@ def evaluate(
         >>> train.evaluate(loss, 1.0, [jnp.array([3.0, 3.0]), jnp.array([1.0])])
         {'loss': 2.6666666666666665}
     """
-    forward = _reused(_forward, loss, mesh, batch_axis=batch_axis)
+    found = _evaluated(loss, params, batches, shared, batch_axis, mesh)
+    return {name: plain(value) for name, value in found.items()}
+
+
+def _evaluated(loss, params, batches, shared, batch_axis, mesh) -> dict:
+    """What `evaluate` returns, as arrays, NaN where a mean is not finite."""
+    forward = _reused(_forward, (loss,), batch_axis=batch_axis, mesh=mesh)
     carry, sums = None, {}
     for batch in begun(batches):
-        carry, means = forward(params, carry, batch)
-        add_up(sums, parallel.to_host(means))
+        carry, means = forward(params, carry, shared, batch)
+        add_up(sums, totals(parallel.to_host(means)))
     if not sums:
         raise ValueError(
             "batches: expected at least one, got none. A used-up iterator?"
         )
-    return divided(sums)
+    found = {name: quotient(value) for name, value in sums.items()}
+    return {
+        n: np.where(np.isfinite(value), value, np.nan) for n, value in found.items()
+    }
 
 
-def many(step: Callable, draw: Callable | None, size: int) -> Callable:
-    """``(state, batches, start, count) -> (state, means)``: updates in one loop.
-
-    How many is no part of the program, so the bits of a run do not depend on where calls
-    end. `batches` and `means` are trees of [room, ...]; with `draw`, `batches` is None and
-    the room is `size`. `start` is the step of the state.
-    """
-
-    def call(state, batches, start, count):
-        def one(state, i):
-            if draw is not None:
-                return step(state, drawn(draw, state.key, start + i))
-            return step(state, jax.tree.map(lambda a: a[i], batches))
-
-        _, like = jax.eval_shape(one, state, 0)
-        room = size if batches is None else jax.tree.leaves(batches)[0].shape[0]
-        rows = jax.tree.map(lambda a: jnp.zeros((room, *a.shape), a.dtype), like)
-
-        def body(i, loop):
-            state, means = one(loop[0], i)
-            return state, jax.tree.map(lambda r, m: r.at[i].set(m), loop[1], means)
-
-        return lax.fori_loop(0, count, body, (state, rows))
-
-    return call
+def _updates(functions, size, max_nonfinite, **cut) -> Callable:
+    loss, optimizer, draw, update_shared = functions
+    how = dict(max_nonfinite=max_nonfinite, update_shared=update_shared)
+    step = make_step(loss, optimizer, **how, **cut)
+    return jax.jit(loop.many(step, draw, size), donate_argnums=0)
 
 
-def _updates(
-    loss, optimizer, draw, size, accumulate, mesh, max_nonfinite, *, batch_axis
-):
-    step = make_step(
-        loss,
-        optimizer,
-        accumulate=accumulate,
-        batch_axis=batch_axis,
-        mesh=mesh,
-        max_nonfinite=max_nonfinite,
-    )
-    return jax.jit(many(step, draw, size), donate_argnums=0)
+def _forward(functions, **cut) -> Callable:
+    return make_forward(*functions, **cut)
 
 
-def _forward(loss, mesh, *, batch_axis):
-    return make_forward(loss, batch_axis=batch_axis, mesh=mesh)
-
-
-def _reused(make: Callable, *args: Any, batch_axis: Any) -> Callable:
-    """What `make` makes, the same for the same arguments: compiled once a process."""
+def _reused(make: Callable, functions: tuple, *args: Any, batch_axis: Any, **how: Any):
+    """What `make` makes, one for all functions that compute the same: compiled once."""
     leaves, tree = jax.tree.flatten(batch_axis)
-    try:
-        return _remembered(make, args, tuple(leaves), tree)
-    except TypeError:  # a loss that cannot be hashed
-        return make(*args, batch_axis=batch_axis)
+    how = tuple(sorted(how.items()))
+    return _remembered(make, Same(functions), args, tuple(leaves), tree, how)
 
 
 @functools.lru_cache(maxsize=4)
-def _remembered(make: Callable, args: tuple, leaves: tuple, tree: Any) -> Callable:
-    return make(*args, batch_axis=jax.tree.unflatten(tree, leaves))
+def _remembered(make, functions, args, leaves, tree, how) -> Callable:
+    axes = jax.tree.unflatten(tree, leaves)
+    return make(functions.value, *args, batch_axis=axes, **dict(how))
 
 
-def _attempt(f: Callable, *args: Any) -> tuple[Any, Exception | None]:
-    """``(result, None)``, or ``(None, error)`` for whoever needs the result."""
-    try:
-        return f(*args), None
-    except Exception as error:
-        return None, error
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, value in counts.items():
-        check_count(name, value)
+def _check_state(state: Any) -> None:
+    if not isinstance(state, State):
+        raise ValueError(
+            f"state: expected a train.State, got {type(state).__name__}. "
+            "train.init(params, optimizer, key) makes one of params."
+        )
 
 
 def _placed(state: State, mesh: jax.sharding.Mesh | None) -> State:
@@ -373,7 +290,7 @@ def _placed(state: State, mesh: jax.sharding.Mesh | None) -> State:
     return parallel.place(state._replace(carry=None), mesh, P())._replace(carry=spread)
 
 
-def _not_finite(gradient, state, source, group: Group, start, home) -> NonFinite:
+def _not_finite(gradient, source, state, group: Group, start, home) -> NonFinite:
     """The error for the update that `state` has just skipped."""
     number = int(state.step)
     state = parallel.with_keys(parallel.to_host(state), state)
@@ -386,25 +303,8 @@ def _not_finite(gradient, state, source, group: Group, start, home) -> NonFinite
         path = home.path / f"nonfinite-{number}"
         while path.exists():
             path = path.with_name(path.name + ".again")
-        if _attempt(write_tree, path, (state, batch))[1] is not None:
-            path = None  # no room for it: the error holds them all the same
+        try:
+            write_tree(path, (state, batch))
+        except Exception:  # no room for it: the error holds them all the same
+            path = None
     return NonFinite(number, first_bad(gradient, state, batch), state, batch, path)
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[Callable]:
-    """A function that tells whether SIGTERM came, which then does nothing else."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    came = threading.Event()
-
-    def note(*_):
-        came.set()
-        signal.signal(signal.SIGTERM, before)  # a second one ends what hangs
-
-    before = signal.signal(signal.SIGTERM, note)
-    try:
-        yield came.is_set
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxrnn.train import parallel
 from jaxrnn.train.checkpoint import read_tree
+from jaxrnn.train.record import quotient, totals
 from jaxrnn.train.step import State
 
 
@@ -24,7 +25,7 @@ class NonFinite(ArithmeticError):
     Attributes:
         step: the number of the update that failed, counted from 1.
         leaf: the first value that is not finite, such as ``batch.xs`` or ``grads['wh']``.
-        state: before that update.
+        state: before that update; shared state as `update_shared` left it after.
         batch: of that update.
         path: where both lie, for `load_bundle`; None without a folder, or if it could not
             be written.
@@ -65,25 +66,25 @@ def load_bundle(path: str | os.PathLike, state: State, batch: Any) -> tuple[Stat
 def first_bad(gradient: Callable, state: State, batch: Any) -> str:
     """The name of the first value that is not finite, in the order of the computation.
 
-    batch, params, carry, loss, grads, new carry; beyond them what the update makes of
-    params or optimizer state. `gradient` is from `make_gradient`.
+    batch, params, carry, shared, loss, grads, new carry, new shared; beyond them what
+    the update makes of params or optimizer state. `gradient` is from `make_gradient`.
     """
-    carry, grads, means = jax.jit(gradient)(state, batch)
-    carry, grads, means = parallel.to_host((carry, grads, means))
-    value = np.asarray(means["loss"].total / np.float64(means["loss"].weight or np.nan))
+    found = jax.jit(gradient)(state, batch)
+    carry, shared, grads, means = parallel.to_host(found)
+    value = quotient(totals(means)["loss"])
     order = {
         "batch": batch,
         "params": state.params,
         "carry": state.carry,
+        "shared": state.shared,
         "loss": value,
         "grads": grads,
         "new carry": carry,
+        "new shared": shared,
     }
-    if not np.any(means["loss"].weight):
-        return "loss, whose weight is 0: the batch holds nothing that counts"
     for name, tree in order.items():
         for path, leaf in jax.tree.leaves_with_path(tree):
-            leaf = np.asarray(leaf)
+            leaf = np.asarray(parallel.to_host(leaf))
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
                 if not np.isfinite(leaf.astype(np.float64)).all():
                     return name + jax.tree_util.keystr(path)

@@ -5,6 +5,7 @@ devices: the loop's collectives cost it. Here every device runs its own loop ove
 rows, and meets the others once, after the backward pass.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,26 +50,32 @@ def check_mesh(mesh: Any) -> None:
         )
 
 
-def batch_axes(batch: Any, batch_axis: Any, parts: int = 1) -> Any:
+def batch_axes(batch: Any, batch_axis: Any = None, parts: int = 1) -> Any:
     """The batch axis of each leaf of `batch`, checked.
 
     Args:
         batch: a tree of arrays.
-        batch_axis: an int, or a tree of ints that `batch`'s structure begins with.
+        batch_axis: an int, or a tree of ints that `batch`'s structure begins with; None:
+            what the batch's own ``batch_axis`` says, else inferred from the shapes.
         parts: into how many equal parts the rows must divide.
 
     Raises:
         ValueError: where a leaf has no such axis, leaves differ in their number of rows,
-            or that number does not divide.
+            that number does not divide, or shapes leave more than one choice.
     """
-    try:
-        spread = lambda axis, part: jax.tree.map(lambda _: axis, part)
-        axes = jax.tree.map(spread, batch_axis, batch)
-    except ValueError as error:
-        raise ValueError(
-            f"batch_axis: expected an int or ints in a tree like the batch, "
-            f"got {batch_axis}. {error}"
-        ) from None
+    if batch_axis is None:
+        batch_axis = getattr(batch, "batch_axis", None)
+    if batch_axis is None:
+        axes = _inferred(batch)
+    else:
+        try:
+            spread = lambda axis, part: jax.tree.map(lambda _: axis, part)
+            axes = jax.tree.map(spread, batch_axis, batch)
+        except ValueError as error:
+            raise ValueError(
+                f"batch_axis: expected an int or ints in a tree like the batch, "
+                f"got {batch_axis}. {error}"
+            ) from None
     rows = None
     leaves = jax.tree.leaves_with_path(batch)
     for (path, leaf), axis in zip(leaves, jax.tree.leaves(axes), strict=True):
@@ -93,6 +100,49 @@ def batch_axes(batch: Any, batch_axis: Any, parts: int = 1) -> Any:
     return axes
 
 
+def _inferred(batch: Any) -> Any:
+    """Where the rows are, from shapes alone: axis 1 where all agree, as time is first.
+
+    Otherwise the one choice of axis 0 or 1 for each leaf that gives all as many rows.
+    """
+    leaves, tree = jax.tree.flatten(batch)
+    shapes = [np.shape(leaf) for leaf in leaves]
+    if all(len(shape) > 1 for shape in shapes) and len({s[1] for s in shapes}) < 2:
+        return tree.unflatten([1] * len(leaves))
+    choices = []
+    for rows in set.intersection(*(set(shape[:2]) for shape in shapes)):
+        fits = [[n for n in (1, 0) if s[n : n + 1] == (rows,)] for s in shapes]
+        choices += itertools.islice(itertools.product(*fits), 2)
+    if len(choices) == 1:
+        return tree.unflatten(choices[0])
+    listed = ", ".join(
+        f"batch{jax.tree_util.keystr(path)} {list(np.shape(leaf))}"
+        for path, leaf in jax.tree.leaves_with_path(batch)
+    )
+    # Time first and labels [B], where no choice fits.
+    choices = choices or [[int(len(shape) > 1) for shape in shapes]]
+    texts = [f"batch_axis={_text(tree.unflatten(choice))}" for choice in choices]
+    raise ValueError(
+        f"batch: cannot tell which axis holds the rows of {listed}. Write the axis of "
+        f"each, such as {' or '.join(texts)}."
+    )
+
+
+def _text(axes: Any) -> str:
+    """A tree of ints as it is written in a program."""
+    if isinstance(axes, tuple) and hasattr(axes, "_fields"):
+        fields = zip(axes._fields, map(_text, axes), strict=True)
+        inner = ", ".join(f"{name}={value}" for name, value in fields)
+        return f"{type(axes).__name__}({inner})"
+    if isinstance(axes, tuple):
+        return f"({', '.join(map(_text, axes))}{',' * (len(axes) == 1)})"
+    if isinstance(axes, list):
+        return f"[{', '.join(map(_text, axes))}]"
+    if isinstance(axes, dict):
+        return "{" + ", ".join(f"{k!r}: {_text(v)}" for k, v in axes.items()) + "}"
+    return repr(axes)
+
+
 def specs(axes: Any, axis_name: str, ahead: int = 0) -> Any:
     """A `PartitionSpec` for each leaf that has its batch on that axis."""
     return jax.tree.map(lambda axis: P(*[None] * (ahead + axis), axis_name), axes)
@@ -110,22 +160,22 @@ def vary(tree: Any, axis_name: str | None) -> Any:
 
 
 def split_rows(call: Callable, mesh: Mesh, axes: Any) -> Callable:
-    """``call(params, carry, batch, key)`` on each device's own rows.
+    """``call(params, carry, shared, batch, key)`` on each device's own rows.
 
     What `call` returns is ``(carry, sums)``: carry by rows, on axis 0 of every leaf, and
     `sums` added up over the devices. Each device gets a key of its own.
     """
     (name,) = mesh.axis_names
 
-    def local(params, carry, batch, key):
+    def local(params, carry, shared, batch, key):
         # Params that vary keep their gradients on the device until the one psum below.
-        params = vary(params, name)
+        params, shared = vary((params, shared), name)
         if key is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(name))
-        carry, sums = call(params, carry, batch, key)
+        carry, sums = call(params, carry, shared, batch, key)
         return vary(carry, name), jax.lax.psum(vary(sums, name), name)
 
-    given = (P(), P(name), specs(axes, name), P())
+    given = (P(), P(name), P(), specs(axes, name), P())
     split = jax.shard_map(local, mesh=mesh, in_specs=given, out_specs=(P(name), P()))
     if mesh.axis_types[0] != AxisType.Explicit:
         return split
@@ -143,7 +193,7 @@ def place(tree: Any, mesh: Mesh, spec: Any) -> Any:
     def one(leaf, sharding):
         if jax.process_count() == 1:
             return jax.device_put(leaf, sharding)
-        if _is_key(leaf):
+        if is_key(leaf):
             data = one(jax.random.key_data(leaf), sharding)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         whole = to_host(leaf)
@@ -162,7 +212,7 @@ def to_host(tree: Any) -> Any:
     """`tree` as NumPy arrays, whole in every process; keys as their data."""
 
     def one(leaf):
-        leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        leaf = jax.random.key_data(leaf) if is_key(leaf) else leaf
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             if leaf.is_fully_replicated:
                 return np.asarray(leaf.addressable_data(0))
@@ -178,7 +228,7 @@ def with_keys(values: Any, like: Any) -> Any:
     """`values` from `to_host`, with keys again where `like` has them."""
 
     def one(value, leaf):
-        if _is_key(leaf):
+        if is_key(leaf):
             return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
         return value
 
@@ -239,7 +289,8 @@ def size(mesh: Mesh | None) -> int:
     return 1 if mesh is None else math.prod(mesh.shape.values())
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Whether `leaf` is an array of typed PRNG keys."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(
         leaf.dtype, jax.dtypes.prng_key
     )

@@ -1,19 +1,70 @@
-"""A bar in the terminal: how far, how well, how fast."""
+"""What a person sees of a run: a bar in a terminal, a line per row elsewhere."""
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from jaxrnn.extra import need
+from jaxrnn.train.record import short
+
+LOG = logging.getLogger("jaxrnn")
+
+
+class Progress:
+    """Shows nothing; what `say` is told goes to the log "jaxrnn"."""
+
+    def step(self, step: int, said: dict) -> None:
+        """The updates made so far, and words about the last of them."""
+
+    def row(self, row: dict, said: dict) -> None:
+        """A row of the history, with words about the speed."""
+
+    def say(self, line: str) -> None:
+        """One line that is not about progress."""
+        LOG.info(line)
+
+
+class _Lines(Progress):
+    """A line with the time for each row, for output that is no terminal."""
+
+    def __init__(self, total: int):
+        self._total = total
+
+    def row(self, row, said):
+        rest = {k: v for k, v in row.items() if k not in ("step", "split", "members")}
+        words = _words({**{k: short(v) for k, v in rest.items()}, **said})
+        self.say(f"step {row['step']}/{self._total}  {row['split']}  {words}")
+
+    def say(self, line):
+        print(time.strftime("%H:%M:%S"), line, flush=True)
+
+
+class _Bar(Progress):
+    """A bar in a terminal or a notebook."""
+
+    def __init__(self, progress: Any, task: Any):
+        self._progress, self._task = progress, task
+
+    def step(self, step, said):
+        self._progress.update(self._task, completed=step, said=_words(said))
+
+    def say(self, line):
+        self._progress.console.print(line, highlight=False, markup=False)
 
 
 @contextmanager
-def bar(total: int, done: int, show: bool) -> Iterator[Any]:
-    """A function ``(step, **said)`` that moves the bar and sets the words beside it."""
+def shown(total: int, done: int, show: bool) -> Iterator[Progress]:
+    """The `Progress` of a run of `total` updates of which `done` are made."""
     if not show:
-        yield lambda step, **said: None
+        yield Progress()
         return
     rich = need("rich.progress")
+    console = rich.Console()
+    if done >= total or not (console.is_terminal or console.is_jupyter):
+        yield _Lines(total)
+        return
     columns = (
         rich.TextColumn("{task.completed}/{task.total}"),
         rich.BarColumn(),
@@ -21,11 +72,10 @@ def bar(total: int, done: int, show: bool) -> Iterator[Any]:
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns) as progress:
+    with rich.Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=total, completed=done, said="compiling")
+        yield _Bar(progress, task)
 
-        def tell(step, **said):
-            words = "  ".join(f"{name} {value}" for name, value in said.items())
-            progress.update(task, completed=step, said=words)
 
-        yield tell
+def _words(said: dict) -> str:
+    return "  ".join(f"{name} {value}" for name, value in said.items())

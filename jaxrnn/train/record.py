@@ -1,29 +1,58 @@
-"""What a run says of itself: rows, the best so far, and how long ago that was."""
+"""What a run says of itself: rows, the best so far, and how long ago that was.
+
+The numbers of a run are arrays ``[*members]``: without axes for one model, ``[N]`` for a
+population. In rows they are floats or lists, and None where a number is not finite, which
+JSON cannot say.
+"""
 
 import contextlib
 import json
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.train.mean import Mean
+import numpy as np
+
+from jaxrnn.train.mean import Mean, Sum, terms
+
+FLAGS = ("skipped", "empty")  # means that are counts in a row
 
 
-def add_up(sums: dict[str, list[float]], means: dict[str, Mean]) -> None:
-    """Adds named means to ``{name: [total, weight]}``, in float64 and in order."""
-    for name, mean in means.items():
-        had = sums.setdefault(name, [0.0, 0.0])
-        had[0] += float(mean.total)
-        had[1] += float(mean.weight)
+def totals(means: dict[str, Mean | Sum]) -> dict[str, np.ndarray]:
+    """Named means as ``[terms, 2, ...]``, totals and weights, in float64."""
+    pairs = lambda mean: [[term.total, term.weight] for term in terms(mean)]
+    return {name: np.array(pairs(mean), np.float64) for name, mean in means.items()}
 
 
-def divided(sums: dict[str, list[float]]) -> dict[str, float | None]:
-    """The means; None for one that is not finite, which JSON cannot say."""
-    values = {
-        k: total / weight if weight else math.nan for k, (total, weight) in sums.items()
-    }
-    return {k: value if math.isfinite(value) else None for k, value in values.items()}
+def add_up(sums: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> None:
+    """Adds what `totals` made to `sums`, in place and in order."""
+    for name, value in more.items():
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def quotient(sums: np.ndarray) -> np.ndarray:
+    """The means ``[...]`` of sums ``[terms, 2, ...]``; NaN where nothing counts."""
+    total, weight = sums[:, 0], sums[:, 1]
+    counts = weight != 0
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        means = np.where(counts, total / weight, 0).sum(axis=0)
+    return np.where(counts.any(axis=0), means, np.nan)
+
+
+def plain(values: Any) -> Any:
+    """Floats or lists of them; None for what is not finite."""
+    if isinstance(values, list):
+        return [plain(value) for value in values]
+    if isinstance(values, np.ndarray | np.generic):
+        return plain(values.tolist())
+    return values if values is None or np.isfinite(values) else None
+
+
+def short(value: Any) -> str:
+    """A number in few digits; of a population the median of those that are finite."""
+    found = np.asarray(value, float)
+    found = found[np.isfinite(found)]
+    return f"{np.median(found):.4g}" if found.size else "not finite"
 
 
 class Record:
@@ -33,32 +62,45 @@ class Record:
         log_every: updates in a row.
         callback: called with each row, or None.
         write: whether this process writes and calls.
+        members: () for one model, (N,) for a population.
+        fields: what every row has besides, such as the numbers of the members.
     """
 
-    def __init__(self, log_every: int, callback: Callable | None, write: bool):
+    def __init__(
+        self,
+        log_every: int,
+        callback: Callable | None,
+        write: bool,
+        members: tuple = (),
+        fields: dict | None = None,
+    ):
         self.history: list[dict] = []
-        self.best: dict | None = None
-        self.waited = 0  # validations since the best
+        self.best: dict[str, np.ndarray] = {}  # of each member's best validation
+        self.waited = np.zeros(members, int)  # validations since then
+        self.on_row: Callable = lambda row, said: None
+        self._said: dict[str, str] = {}  # of the speed
         self._log_every, self._callback, self._write = log_every, callback, write
-        self._sums: dict[str, list[float]] = {}
-        self._skipped = self._bytes = 0
+        self._members, self._fields = members, fields or {}
+        self._sums: dict[str, np.ndarray] = {}
+        self._bytes = 0
         self._metrics = self._timing = None
 
     def notes(self) -> dict:
         """All that a resumed run must know and cannot read from the rows."""
+        lists = lambda arrays: {name: plain(value) for name, value in arrays.items()}
         return {
             "bytes": 0 if self._metrics is None else self._metrics.size(),
-            "best": self.best,
-            "waited": self.waited,
-            "sums": self._sums,
-            "skipped": self._skipped,
+            "best": lists(self.best),
+            "waited": self.waited.tolist(),
+            "sums": {name: value.tolist() for name, value in self._sums.items()},
         }
 
     def restore(self, notes: dict) -> None:
         """Goes on from `notes`."""
+        arrays = lambda lists: {k: np.array(v, float) for k, v in lists.items()}
         self._bytes = notes["bytes"]
-        self.best, self.waited = notes["best"], notes["waited"]
-        self._sums, self._skipped = notes["sums"], notes["skipped"]
+        self.best, self._sums = arrays(notes["best"]), arrays(notes["sums"])
+        self.waited = np.array(notes["waited"])
 
     def open(self, folder: Path, step: int) -> None:
         """Writes to the folder's files, behind what they held at `step`."""
@@ -74,57 +116,77 @@ class Record:
             if rows is not None:
                 rows.close()
 
-    def add(self, start: int, end: int, means: Any, seconds: float) -> dict:
-        """Takes the updates from `start` to `end`; ``means`` are [updates, ...].
+    def add(
+        self, start: int, end: int, means: Any, seconds: float, tokens: int | None
+    ) -> dict[str, str]:
+        """Takes the updates from `start` to `end`; ``means`` are [updates, *members].
 
         Returns:
             What a progress bar may say of them.
         """
-        here: dict[str, list[float]] = {}
+        found = totals(means)
+        rates = {"steps_per_s": (end - start) / seconds}
+        self._said = {"steps/s": f"{rates['steps_per_s']:.1f}"}
+        if tokens is not None:
+            rates["tokens_per_s"] = tokens / seconds
+            self._said["tokens/s"] = f"{rates['tokens_per_s']:,.0f}"
         for number in range(end - start):
-            one = {k: Mean(m.total[number], m.weight[number]) for k, m in means.items()}
-            if one["grad_norm"].weight == 0:
-                self._skipped += 1
-            add_up(self._sums, one)
-            add_up(here, one)
+            add_up(self._sums, {k: value[:, :, number] for k, value in found.items()})
             if (start + number + 1) % self._log_every == 0:
                 self.flush(start + number + 1)
-        rates = {
-            "steps_per_s": (end - start) / seconds,
-            "tokens_per_s": here["loss"][1] / seconds if here else 0.0,
-        }
         if self._timing is not None:
             self._timing.write({"step": end, "seconds": seconds, **rates})
-        loss = divided(here).get("loss") if here else None
-        said = {"loss": "not finite" if loss is None else f"{loss:.4f}"}
-        said["steps/s"] = f"{rates['steps_per_s']:.1f}"
-        said["tokens/s"] = f"{rates['tokens_per_s']:,.0f}"
-        return said
+        loss = quotient(found["loss"][:, :, : end - start].sum(axis=2))
+        return {"loss": short(loss), **self._said}
 
     def flush(self, step: int) -> None:
         """A row of the updates since the last one, if there are any."""
         if self._sums:
-            means = divided(self._sums)
-            weight = self._sums["loss"][1]
-            row = {"step": step, "split": "train", **means}
-            self._tell({**row, "weight": weight, "skipped": self._skipped})
-        self._sums, self._skipped = {}, 0
+            means = {k: plain(quotient(value)) for k, value in self._sums.items()}
+            counts = {
+                name: self._sums[name][0, 0].astype(int).tolist() for name in FLAGS
+            }
+            weight = self._sums["loss"][0, 1].tolist()
+            row = self._row(step, "train", {**means, "weight": weight, **counts})
+            self._tell(row)
+        self._sums = {}
 
-    def validated(self, step: int, means: dict) -> bool:
-        """A row of a validation; whether its loss is the best so far."""
-        row = {"step": step, "split": "valid", **means}
-        self._tell(row)
-        loss = means["loss"]
-        better = loss is not None and (self.best is None or loss < self.best["loss"])
-        self.best, self.waited = (row, 0) if better else (self.best, self.waited + 1)
+    def validated(self, step: int, found: dict[str, np.ndarray]) -> np.ndarray:
+        """A row of a validation; of each member, whether its loss is the best so far."""
+        self._tell(
+            self._row(step, "valid", {k: plain(value) for k, value in found.items()})
+        )
+        loss = found["loss"]
+        before = self.best.get("loss", np.full(self._members, np.nan))
+        better = np.isfinite(loss) & ~(loss >= before)
+        new = {"step": np.full(self._members, float(step)), **found}
+        old = lambda name: self.best.get(name, np.full(self._members, np.nan))
+        self.best = {
+            name: np.where(better, value, old(name)) for name, value in new.items()
+        }
+        self.waited = np.where(better, 0, self.waited + 1)
         return better
+
+    def best_row(self) -> dict | None:
+        """The row of one model's best validation, or None."""
+        if not self.best or np.isnan(self.best["loss"]):
+            return None
+        values = dict(self.best)
+        return self._row(
+            int(values.pop("step")), "valid", {k: plain(v) for k, v in values.items()}
+        )
+
+    def _row(self, step: int, split: str, values: dict) -> dict:
+        return {"step": step, "split": split, **self._fields, **values}
 
     def _tell(self, row: dict) -> None:
         if self._metrics is not None:
             self._metrics.write(row)
         self.history.append(row)
-        if self._write and self._callback is not None:
-            self._callback(row)
+        if self._write:
+            self.on_row(row, self._said)
+            if self._callback is not None:
+                self._callback(row)
 
 
 class Rows:

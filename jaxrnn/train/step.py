@@ -13,30 +13,47 @@ from jax import lax
 
 from jaxrnn.cell import check_like
 from jaxrnn.train import parallel
-from jaxrnn.train.mean import Mean
+from jaxrnn.train.mean import Mean, Sum, terms
 
-RESERVED = ("step", "split", "grad_norm", "weight", "skipped")
+RESERVED = ("step", "split", "grad_norm", "weight", "skipped", "empty")
+
+
+class Carry(NamedTuple):
+    """What the loss of a run with shared state gets and returns as its carry.
+
+    Fields:
+        rows: what flows from batch to batch, a row of it for each row of the batch; None
+            where each batch starts anew, and in the first batch of an evaluation.
+        shared: what belongs to no row and is not trained; see `init`.
+    """
+
+    rows: Any
+    shared: Any
 
 
 class State(NamedTuple):
     """All that a training run is; a pytree, so that it can be saved, split and vmapped.
 
     Fields:
-        step: int32, the batches that went in so far.
+        step: int32, the number of batches consumed so far.
         params, opt_state: the model's and the Optax optimizer's.
         carry: what flows from batch to batch, or None where each starts anew.
+        shared: what is neither trained nor a row of the batch, or None.
         key: the run's PRNG key; update n uses ``fold_in(key, n)``.
         skipped: int32, updates that were left out because something was not finite.
         in_a_row: int32, how many of them came last, one after the other.
+        empty: int32, batches of weight 0, which made no update.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     carry: Any
+    shared: Any
     key: jax.Array
     skipped: jax.Array
     in_a_row: jax.Array
+    empty: jax.Array
 
 
 def init(
@@ -45,6 +62,7 @@ def init(
     key: jax.Array,
     *,
     carry: Any = None,
+    shared: Any = None,
 ) -> State:
     """The state before the first update.
 
@@ -55,6 +73,14 @@ def init(
         carry: the carry of the first batch, such as ``cell.initial_carry(params, x)``,
             for truncated backpropagation through a stream; None: every batch starts from
             the initial carry.
+        shared: a pytree of arrays that is neither trained nor a row of the batch: running
+            statistics, an average of the params, a loss scale, the level of a curriculum.
+            The loss then gets and returns ``Carry(rows, shared)`` in place of the carry.
+            Validation sees it, checkpoints hold it, `make_step` says how it is updated.
+
+    Raises:
+        ValueError: where `params` holds something that is no floating array, or `key` is
+            no PRNG key.
 
     Example:
         >>> import jax, jaxrnn, optax
@@ -64,9 +90,12 @@ def init(
         >>> int(state.step), state.carry is None
         (0, True)
     """
-    params = jax.tree.map(jnp.asarray, params)
+    params = _floating(params)
+    _check_key(key)
     zero = jnp.zeros((), jnp.int32)
-    return State(zero, params, optimizer.init(params), carry, key, zero, zero)
+    carry, shared = jax.tree.map(jnp.asarray, (carry, shared))
+    memory = optimizer.init(params)
+    return State(zero, params, memory, carry, shared, key, zero, zero, zero)
 
 
 def make_step(
@@ -74,34 +103,47 @@ def make_step(
     optimizer: optax.GradientTransformation,
     *,
     accumulate: int = 1,
-    batch_axis: Any = 1,
+    batch_axis: Any = None,
     mesh: Any = None,
     max_nonfinite: int | None = None,
+    update_shared: Callable | None = None,
 ) -> Callable:
     """``step(state, batch) -> (state, means)``, compiled; pure, to scan or vmap it.
 
     The objective is ``means["loss"]``: the gradient of its total over its weight, both
     summed over all microbatches and devices first, so that however a batch is cut, a
-    token counts the same. Weights count what there is: they are constants to the gradient.
+    token counts the same. It may also be a sum of means with weights of their own, such
+    as ``train.mean(per_token, valid) + 0.1 * train.mean(per_sequence)``. Weights count
+    what there is: they are constants to the gradient.
 
     Args:
         loss: ``(params, carry, batch, key) -> (carry, means)``. `carry` is the state's:
             None starts anew at each batch, and is then returned as None; gradients do
-            not flow into it. `means` are named `Mean`, "loss" among them. `key` is None
-            in evaluation.
-        optimizer: from Optax; it is also told ``value`` and ``grad``.
+            not flow into it. With shared state it is a `Carry`. `means` are named `Mean`,
+            "loss" among them. `key` is None in evaluation.
+        optimizer: from Optax; it is also told ``value``, ``grad`` and ``shared``.
         accumulate: in how many microbatches the gradient is computed, one after the
             other; less memory, same update. A carry has its rows on axis 0.
         batch_axis: where the rows are in each leaf of a batch: an int, or ints in a tree
-            like the batch. Read by `accumulate` and `mesh`.
+            like the batch; None: as `arrays`, `streams` and `buckets` make them, else
+            inferred from the shapes. Read by `accumulate` and `mesh`.
         mesh: of one axis, over which rows are split; see `data_mesh`.
         max_nonfinite: after so many skipped updates in a row the state stays as it is.
+        update_shared: ``(state, means, finite) -> shared``, called after every update,
+            skipped ones included: what shared state becomes. `finite` is a bool: whether
+            the update was not skipped. None: shared state is what the loss returned.
 
     Returns:
         `step`. An update in which the loss or a gradient is not finite, or would make
-        params, optimizer state or carry so, is skipped: all three stay as they were, the
-        schedule too, ``skipped`` counts, and `means` have weight 0. `means` has
-        "grad_norm" besides.
+        params, optimizer state, carry or shared state so, is skipped: all stay as they
+        were, the schedule too, ``skipped`` counts, and `means` have weight 0. A batch in
+        which nothing counts (the loss has weight 0) makes no update either, but carry and
+        shared state flow on, and ``empty`` counts it. `means` has "grad_norm" besides,
+        and "skipped" and "empty", each 0 or 1.
+
+        Shared state that the loss returns is averaged over microbatches and devices,
+        which all start from the state's; leaves that are not floating must be the same
+        in all.
 
     Raises:
         ValueError: when called, if the loss returns something else or rows do not divide.
@@ -131,41 +173,63 @@ def make_step(
 
     @jax.jit
     def step(state: State, batch: Any) -> tuple[State, dict[str, Mean]]:
-        carry, grads, means = gradient(state, batch)
-        value = means["loss"].value
+        carry, shared, grads, means = gradient(state, batch)
+        value, empty = _value(means["loss"])
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, value=value, grad=grads
+            grads,
+            state.opt_state,
+            state.params,
+            value=value,
+            grad=grads,
+            shared=state.shared,
         )
         params = optax.apply_updates(state.params, updates)
 
-        good = _finite((value, grads, params))
-        # A carry or an optimizer may hold an infinity of its own.
-        good &= _no_worse((carry, opt_state), (state.carry, state.opt_state))
-        halted = False if max_nonfinite is None else state.in_a_row >= max_nonfinite
-        taken = good & ~jnp.asarray(halted)
-        either = lambda new, old: jax.tree.map(
-            lambda a, b: jnp.where(taken, a, b), new, old
-        )
-        running = jnp.int32(~jnp.asarray(halted))
-        state = State(
-            step=state.step + running,
-            params=either(params, state.params),
-            opt_state=either(opt_state, state.opt_state),
-            carry=either(carry, state.carry),
+        # A carry, shared state or an optimizer may hold an infinity of its own.
+        updated = _finite(params) & _no_worse(opt_state, state.opt_state)
+        flows = _no_worse((carry, shared), (state.carry, state.shared))
+        good = _finite((value, grads)) & flows & (updated | empty)
+        running = jnp.array(True)
+        if max_nonfinite is not None:
+            running = state.in_a_row < max_nonfinite
+        flowed, failed = good & running, ~good & running
+        taken = flowed & ~empty
+        count = lambda flag: flag.astype(jnp.int32)
+
+        means = means | {"grad_norm": Mean(optax.tree.norm(grads), count(~empty))}
+        means = _select(flowed, means, jax.tree.map(jnp.zeros_like, means))
+        flags = {"skipped": failed, "empty": flowed & empty}
+        means |= {n: Mean(count(flag), count(running)) for n, flag in flags.items()}
+        new = State(
+            step=state.step + count(running),
+            params=_select(taken, params, state.params),
+            opt_state=_select(taken, opt_state, state.opt_state),
+            carry=_select(flowed, carry, state.carry),
+            shared=_select(flowed, shared, state.shared),
             key=state.key,
-            skipped=state.skipped + running * ~good,
-            in_a_row=jnp.where(taken, 0, state.in_a_row + running),
+            skipped=state.skipped + count(failed),
+            in_a_row=jnp.where(taken, 0, state.in_a_row + count(failed)),
+            empty=state.empty + count(flowed & empty),
         )
-        means = means | {"grad_norm": Mean(optax.tree.norm(grads), jnp.ones(()))}
-        return state, jax.tree.map(lambda a: jnp.where(taken, a, 0), means)
+        if update_shared is not None:
+            reacted = update_shared(new, means, good)
+            remedy = "update_shared must keep its structure, shapes and dtypes."
+            check_like(
+                "the shared state that update_shared returns",
+                reacted,
+                state.shared,
+                remedy,
+            )
+            new = new._replace(shared=_select(running, reacted, state.shared))
+        return new, means
 
     return step
 
 
 def make_gradient(
-    loss: Callable, *, accumulate: int = 1, batch_axis: Any = 1, mesh: Any = None
+    loss: Callable, *, accumulate: int = 1, batch_axis: Any = None, mesh: Any = None
 ) -> Callable:
-    """``(state, batch) -> (carry, grads, means)`` of one update; see `make_step`."""
+    """``(state, batch) -> (carry, shared, grads, means)`` of one update."""
 
     def gradient(state: State, batch: Any):
         scale = _scale(batch)
@@ -177,11 +241,16 @@ def make_gradient(
             axes = parallel.batch_axes(batch, batch_axis, parts)
             call = parallel.split_rows(call, mesh, axes)
         key = jax.random.fold_in(state.key, state.step)
-        carry, (grads, means) = call(state.params, state.carry, batch, key)
-        # Of the total, in parts of 1 / scale; the mean's is that over the weight.
-        factor = scale / means["loss"].weight
+        given = state.params, state.carry, state.shared, batch, key
+        carry, (grads, means, moved) = call(*given)
+        if mesh is not None or accumulate > 1:
+            moved = jax.tree.map(_arrived, state.shared, moved)
+        factor = 1.0
+        if len(terms(means["loss"])) == 1:
+            # Of the total, in parts of 1 / scale; the mean's is that over the weight.
+            factor = scale / _divisor(terms(means["loss"])[0].weight)
         cast = lambda g, p: (g * factor).astype(p.dtype)
-        return carry, jax.tree.map(cast, grads, state.params), means
+        return carry, moved, jax.tree.map(cast, grads, state.params), means
 
     return gradient
 
@@ -195,96 +264,188 @@ def _scale(batch: Any) -> float:
     return 2.0 ** max(size.bit_length() - 1, 0)
 
 
-def make_forward(loss: Callable, *, batch_axis: Any = 1, mesh: Any = None) -> Callable:
-    """``(params, carry, batch) -> (carry, means)`` without gradients, key None; compiled.
+def make_forward(loss: Callable, *, batch_axis: Any = None, mesh: Any = None):
+    """``(params, carry, shared, batch) -> (carry, means)``, key None; compiled.
 
     A batch whose rows do not divide over the mesh is run whole on every device.
     """
 
-    def call(params, carry, batch, key):
-        carry, means = loss(params, carry, batch, key)
+    def call(params, carry, shared, batch, key):
+        new, means = loss(params, _flow(carry, shared), batch, key)
         check_means(means)
-        return carry, means
+        return _unflow(new, shared)[0], means
 
     @jax.jit
-    def forward(params, carry, batch):
+    def forward(params, carry, shared, batch):
         run = call
         if mesh is not None:
             axes = parallel.batch_axes(batch, batch_axis)
             if parallel.rows_divide(batch, axes, parallel.size(mesh)):
                 run = parallel.split_rows(call, mesh, axes)
-        return run(params, carry, batch, None)
+        return run(params, carry, shared, batch, None)
 
     return forward
 
 
-def _accumulated(loss, accumulate, batch_axis, mesh, scale, params, carry, batch, key):
-    """``(carry, (grads, means))``, both sums over this device's microbatches."""
+def _accumulated(
+    loss, accumulate, batch_axis, mesh, scale, params, carry, shared, batch, key
+):
+    """``(carry, (grads, means, moved))``, the latter summed over the microbatches."""
     name = None if mesh is None else mesh.axis_names[0]
+    cut = mesh is not None or accumulate > 1
 
-    def objective(params, carry, batch, key):
-        new, means = loss(params, carry, batch, key)
+    def called(params, carry, batch, key):
+        flow = _flow(carry, shared)
+        new, means = loss(params, flow, batch, key)
         check_means(means)
         remedy = (
             "Return the carry for the next batch and start it by init(..., carry=), or "
             "return None and let every batch start anew."
+            if shared is None
+            else "With shared state, return carry._replace(...) of the Carry given."
         )
-        check_like("the carry that loss returns", new, carry, remedy)
-        return means["loss"].total / scale, (new, means)
+        check_like("the carry that loss returns", new, flow, remedy)
+        return _unflow(new, shared), means
+
+    def objective(params, over, first, carry, batch, key):
+        (carry, new), means = called(params, carry, batch, key)
+        summed = terms(means["loss"])
+        if len(summed) == 1:
+            total = summed[0].total / scale
+        else:
+            own = [_divisor(term.weight) for term in summed]
+            pairs = zip(summed, over or own, strict=True)
+            total = sum(term.total / weight for term, weight in pairs)
+        if cut:
+            move = functools.partial(_moved, accumulate * parallel.size(mesh), first)
+            new = jax.tree.map(move, new, shared)
+        return total, (carry, means, new)
 
     gradient = jax.value_and_grad(objective, has_aux=True)
 
-    def one(carry, batch, key):
-        (_, (carry, means)), grads = gradient(params, carry, batch, key)
+    def one(over, first, carry, batch, key):
+        (_, (carry, means, moved)), grads = gradient(
+            params, over, first, carry, batch, key
+        )
         # Half precision would lose small parts beside the sum of many.
         wide = lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32))
-        return carry, (jax.tree.map(wide, grads), means)
+        return carry, (jax.tree.map(wide, grads), means, moved)
 
-    if accumulate == 1:
-        return one(carry, batch, key)
+    def weights(first, carry, batch, key):
+        """What the loss's means divide by: known without computing any of them."""
+        means = called(params, carry, batch, key)[1]
+        return [term.weight for term in terms(means["loss"])]
+
     for path, leaf in jax.tree.leaves_with_path(carry):
-        if not np.shape(leaf) or leaf.shape[0] % accumulate:
+        if not np.shape(leaf) or np.shape(leaf)[0] % accumulate:
             raise ValueError(
                 f"carry{jax.tree_util.keystr(path)}: expected rows on axis 0 that "
-                f"{accumulate} microbatches divide, got {list(np.shape(leaf))}."
+                f"{accumulate} microbatches divide, got {list(np.shape(leaf))}. What is "
+                "no row of the batch belongs in init(..., shared=)."
             )
+    first = jnp.array(True) if name is None else lax.axis_index(name) == 0
+    whole = first, carry, batch, key
+    if not cut:
+        return one(None, *whole)
+    several = len(jax.eval_shape(weights, *whole)) > 1
+    over = None
+    if accumulate == 1:
+        if several:
+            counted = lax.psum(parallel.vary(weights(*whole), name), name)
+            over = [_divisor(n) for n in counted]
+        return one(over, *whole)
     axes = parallel.batch_axes(batch, batch_axis, accumulate)
-    first = jax.tree.map(lambda _: 0, carry)
-    parts = (
-        parallel.in_parts(carry, first, accumulate),
+    numbers = jnp.arange(accumulate)
+    cuts = (
+        first & (numbers == 0),
+        parallel.in_parts(carry, jax.tree.map(lambda _: 0, carry), accumulate),
         parallel.in_parts(batch, axes, accumulate),
-        jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(accumulate)),
+        jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers),
     )
+    if several:
+        counted = lax.map(lambda cut: parallel.vary(weights(*cut), name), cuts)
+        counted = [jnp.sum(n) for n in counted]
+        counted = counted if name is None else lax.psum(counted, name)
+        over = [_divisor(n) for n in counted]
 
-    def add(sums, part):
-        carry, more = one(*part)
+    def add(sums, cut):
+        carry, more = one(over, *cut)
         more = parallel.vary(more, name)
         return jax.tree.map(jnp.add, sums, more), parallel.vary(carry, name)
 
-    _, like = jax.eval_shape(one, *jax.tree.map(lambda a: a[0], parts))
+    _, like = jax.eval_shape(one, over, *jax.tree.map(lambda a: a[0], cuts))
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-    sums, carry = lax.scan(add, parallel.vary(zeros, name), parts)
+    sums, carry = lax.scan(add, parallel.vary(zeros, name), cuts)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), carry), sums
+
+
+def _moved(parts: int, first: Any, new: Any, old: Any) -> Any:
+    """One part's share of the way from `old` to `new`; the shares of all add up.
+
+    Of what is not floating, the first part has all.
+    """
+    if parallel.is_key(new):
+        new, old = jax.random.key_data(new), jax.random.key_data(old)
+    if jnp.issubdtype(new.dtype, jnp.floating):
+        return jnp.where(new == old, 0, new - old) / parts
+    if new.dtype == bool:
+        new, old = new.astype(jnp.uint8), old.astype(jnp.uint8)
+    return jnp.where(first, new - old, jnp.zeros_like(new))
+
+
+def _arrived(old: Any, moved: Any) -> Any:
+    """`old` and the sum of what `_moved` made in each part."""
+    if parallel.is_key(old):
+        data = jax.random.key_data(old) + moved
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(old))
+    return (old.astype(moved.dtype) + moved).astype(old.dtype)
+
+
+def _flow(carry: Any, shared: Any) -> Any:
+    """What a loss is given as its carry."""
+    return carry if shared is None else Carry(carry, shared)
+
+
+def _unflow(flow: Any, shared: Any) -> tuple[Any, Any]:
+    """``(carry, shared)`` of what a loss returned."""
+    return (flow, None) if shared is None else (flow.rows, flow.shared)
+
+
+def _divisor(weight: Any) -> Any:
+    """`weight`, and 1 where it is 0: nothing is divided by what there is none of."""
+    return jnp.where(weight == 0, jnp.ones_like(weight), weight)
+
+
+def _value(mean: Mean | Sum) -> tuple[Any, Any]:
+    """The objective, and whether nothing counts in it: then 0 unless a total is not."""
+    parts = terms(mean)
+    value = sum(term.total / _divisor(term.weight) for term in parts)
+    return value, jnp.stack([term.weight == 0 for term in parts]).all()
+
+
+def _select(flag: Any, then: Any, otherwise: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), then, otherwise)
 
 
 def check_means(means: Any) -> None:
     """Raises ValueError unless `means` are named scalars `Mean` with a "loss"."""
     wanted = 'expected a dict of train.Mean with the entry "loss" as its second result'
+    example = 'Return `carry, {"loss": train.mean(losses)}`.'
     if not isinstance(means, dict) or "loss" not in means:
-        raise ValueError(
-            f"loss: {wanted}, got {means!r}. train.mean(values) makes one."
-        )
+        raise ValueError(f"loss: {wanted}, got {means!r}. {example}")
     for name, mean in means.items():
         if name in RESERVED:
             raise ValueError(
                 f"loss: expected other names of means than {RESERVED}, which every row "
                 f"has of its own, got {name!r}."
             )
-        if not isinstance(mean, Mean) or np.shape(mean.total) or np.shape(mean.weight):
-            raise ValueError(
-                f"loss: {wanted}, of scalars, got {mean!r} for {name!r}. "
-                "train.mean(values) makes one."
-            )
+        parts = terms(mean) if isinstance(mean, Mean | Sum) else (None,)
+        for part in parts:
+            scalars = part is not None and not any(map(np.shape, part))
+            if not scalars:
+                raise ValueError(
+                    f"loss: {wanted}, of scalars, got {mean!r} for {name!r}. {example}"
+                )
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
@@ -292,6 +453,37 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"{name}: expected an integer from {least}, got {value!r}.")
+
+
+def _floating(params: Any) -> Any:
+    """`params` as arrays, all of them floating."""
+
+    def one(path, leaf):
+        name = f"params{jax.tree_util.keystr(path)}"
+        try:
+            array = jnp.asarray(leaf)
+        except TypeError:
+            raise ValueError(f"{name}: expected an array, got {leaf!r}.") from None
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(
+                f"{name}: expected a floating array, got {array.dtype}. What is not "
+                "trained belongs in init(..., shared=)."
+            )
+        return array
+
+    return jax.tree.map_with_path(one, params)
+
+
+def _check_key(key: Any) -> None:
+    """Raises ValueError unless `key` is one PRNG key, typed or of uint32."""
+    dtype, shape = getattr(key, "dtype", None), np.shape(key)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    legacy = dtype == np.uint32 and len(shape) == 1
+    if not ((typed and shape == ()) or legacy):
+        got = type(key).__name__ if dtype is None else f"{dtype} {list(shape)}"
+        raise ValueError(
+            f"key: expected one PRNG key, such as jax.random.key(0), got {got}."
+        )
 
 
 def _finite(tree: Any) -> jax.Array:

@@ -1,8 +1,9 @@
 """A population of trainings in one compiled program: hyperparameters as arrays."""
 
 import itertools
-import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,43 +13,54 @@ import optax
 from jax.sharding import PartitionSpec as P
 
 from jaxrnn.extra import need
-from jaxrnn.train import parallel
+from jaxrnn.train import identity, loop, parallel
 from jaxrnn.train.feed import Drawn, Fed, begun
-from jaxrnn.train.fit import many
 from jaxrnn.train.parallel import to_host
-from jaxrnn.train.progress import bar
-from jaxrnn.train.step import State, check_count, check_means, make_step
+from jaxrnn.train.record import add_up, quotient, totals
+from jaxrnn.train.step import Carry, State, check_count, check_means, make_step
 
 
 class Trial(NamedTuple):
-    """One member of a population: the first three arguments of `fit`."""
+    """One member of a population: what `fit` would be given.
+
+    Fields:
+        loss, optimizer, state: see `fit`.
+        update_shared: see `make_step`.
+    """
 
     loss: Callable
     optimizer: optax.GradientTransformation
     state: State
+    update_shared: Callable | None = None
 
 
 class Swept(NamedTuple):
-    """What `sweep` returns: arrays with one entry a member, N of them.
+    """What `sweep` returns: arrays with one entry per member, N of them.
 
     Fields:
         hypers: name -> [N].
         state: a `State` of [N, ...] after the last update.
+        params: [N, ...], of each member's best validation; without one its last.
+        shared: the shared state at `params`.
         steps: int [rows], where the rows of `means` end.
-        means: name -> [N, rows]; NaN where every update was skipped.
-        valid: name -> [N], of the validation batches; empty without them.
+        means: name -> [N, rows]; NaN where a member made no update.
+        valid: name -> [N], of each member's best validation; empty without validation.
+        history: all rows, those of ``metrics.jsonl``; see `sweep`.
     """
 
     hypers: dict[str, np.ndarray]
     state: State
+    params: Any
+    shared: Any
     steps: np.ndarray
     means: dict[str, np.ndarray]
     valid: dict[str, np.ndarray]
+    history: list[dict]
 
     def order(self, name: str = "loss") -> np.ndarray:
         """Members from the least to the greatest final value of a mean, NaN last.
 
-        Of the validation if there was one.
+        Of the best validation if there was one.
         """
         return np.argsort(self._final(name), kind="stable")
 
@@ -57,9 +69,9 @@ class Swept(NamedTuple):
         return jax.tree.map(lambda a: a[number], self.state)
 
     def table(self, most: int = 10) -> Any:
-        """A ``rich.table.Table`` of the `most` best members, to be printed by rich."""
+        """A ``rich.table.Table`` of the `most` best members; ``print`` shows it."""
         names = list(self.valid or self.means)
-        table = need("rich.table").Table(*self.hypers, *names, "skipped")
+        table = _printed_table()(*self.hypers, *names, "skipped")
         finals = {name: self._final(name) for name in names}
         for n in self.order()[:most]:
             chosen = [f"{values[n]:.4g}" for values in self.hypers.values()]
@@ -80,15 +92,24 @@ def sweep(
     steps_per_call: int = 50,
     log_every: int | None = None,
     valid: Iterable | None = None,
+    valid_every: int | None = None,
+    patience: int | None = None,
+    folder: str | os.PathLike | None = None,
+    save_every: int | None = None,
+    keep: int = 3,
+    accumulate: int = 1,
+    batch_axis: Any = None,
     at_a_time: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     max_nonfinite: int = 5,
+    callback: Callable | None = None,
     progress: bool = True,
 ) -> Swept:
     """Trains one model for each entry of `hypers`, all at once by `vmap`.
 
     Each member is what `fit` would make of its own trial. One that diverges stays as it
-    was after `max_nonfinite` skipped updates in a row, and hinders no other.
+    was after `max_nonfinite` skipped updates in a row, and hinders no other; one whose
+    validation got no better for `patience` times stays as it was then.
 
     Args:
         trial: ``(hyper) -> Trial``, where `hyper` has a traced scalar for each name:
@@ -97,20 +118,25 @@ def sweep(
         hypers: name -> [N]; `grid` and `random_search` make them.
         data: ``(key) -> batch``, drawn by each member from its state's key, once for all
             if they have the same; or an iterable of batches, the same for all.
-        steps, steps_per_call: see `fit`.
-        log_every: updates in a row of `Swept.means`; None: as `steps_per_call`.
-        valid: batches to validate on in the end; see `evaluate`.
+        steps, steps_per_call, log_every, save_every, keep, callback, progress: see `fit`.
+            In a row each number is a list with one entry per member, and "members" says
+            from which member to which (that one left out).
+        valid, valid_every, patience: see `fit`; each member has its own best.
+        folder: see `fit`. Each slice of the population has a folder in it,
+            ``members-0-8`` for the first eight, and a sweep that was killed goes on in
+            the slice where it was.
+        accumulate, batch_axis: see `make_step`.
         at_a_time: how many members are trained together; None: all. The last slice is
             filled up with copies, so that one program serves all.
         mesh: of one axis, over which members are split; None: one device.
         max_nonfinite: see above.
-        progress: a bar in the terminal.
 
     Returns:
         `Swept`, arrays on the host.
 
     Raises:
-        ValueError: for hyperparameters of unlike lengths, or a trial that is none.
+        ValueError: for hyperparameters that are no numbers or of unlike lengths, a trial
+            that is none, or a folder of another sweep.
 
     Example:
         >>> import jax, jaxrnn, optax
@@ -132,64 +158,103 @@ def sweep(
         >>> swept.means["loss"].shape, float(swept.hypers["rate"][swept.order()[0]])
         ((8, 2), 0.01)
     """
-    log_every = steps_per_call if log_every is None else log_every
-    counts = dict(steps=steps, steps_per_call=steps_per_call, log_every=log_every)
-    for name, value in {**counts, "max_nonfinite": max_nonfinite}.items():
-        check_count(name, value)
+    plan = loop.Plan.checked(
+        steps=steps,
+        steps_per_call=steps_per_call,
+        log_every=log_every,
+        save_every=save_every,
+        valid_every=valid_every,
+        patience=patience,
+        keep=keep,
+        max_nonfinite=max_nonfinite,
+    )
     parallel.check_mesh(mesh)
+    check_count("accumulate", accumulate)
     hypers = _checked(hypers)
     total = len(next(iter(hypers.values())))
-    size = total if at_a_time is None else min(at_a_time, total)
+    size = total if at_a_time is None else at_a_time
     check_count("at_a_time", size)
+    size = min(size, total)
     size += -size % parallel.size(mesh)
-    slices = -(-total // size)
+    starts = range(0, total, size)
     for name, batches in {"data": data, "valid": valid}.items():
-        if slices > 1 and hasattr(batches, "__next__"):
+        if len(starts) > 1 and hasattr(batches, "__next__"):
             raise ValueError(
                 f"{name}: expected batches that every slice of {size} members can go "
                 "through anew, got an iterator. Give a list or a grain dataset."
             )
-    programs = _programs(trial, hypers, data, steps_per_call, mesh, max_nonfinite)
-    results = []
-    with bar(steps * slices, 0, progress and jax.process_index() == 0) as tell:
-        for number in range(slices):
-            chosen = np.minimum(
-                np.arange(number * size, (number + 1) * size), total - 1
-            )
-            some = {name: values[chosen] for name, values in hypers.items()}
-            source = (
-                Drawn(data) if callable(data) else Fed(data, steps_per_call, 0, None)
-            )
-            state, at, kept = programs.start(some), 0, []
-            while at < steps:
-                group = source.take(min(steps_per_call, steps - at))
-                state, means = programs.call(
-                    some, state, group.stacked, at, group.count
-                )
-                part = slice(group.count)
-                kept.append(jax.tree.map(operator.itemgetter(part), to_host(means)))
-                at += group.count
-                losses = _quotient(kept[-1]["loss"])
-                losses = losses[np.isfinite(losses)]
-                loss = f"{np.median(losses):.4f}" if losses.size else "not finite"
-                tell(number * steps + at, loss=loss)
-            found = (
-                {} if valid is None else programs.validate(some, state.params, valid)
-            )
-            whole = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
-            rows = jax.tree.map(lambda a: _windows(a, log_every), whole)
-            pattern = programs.whole(state)
-            results.append((to_host(pattern), rows, found))
-    state, rows, found = jax.tree.map(
-        lambda *parts: np.concatenate(parts)[:total], *results
-    )
+    slices = {start: f"members-{start}-{min(start + size, total)}" for start in starts}
+    folders = _folders(folder, list(slices.values()))
+    cut = dict(accumulate=accumulate, batch_axis=batch_axis)
+    programs = _programs(trial, hypers, data, plan, mesh, **cut)
+    runs = []
+    for start, name in slices.items():
+        count = min(size, total - start)
+        chosen = np.minimum(np.arange(start, start + size), total - 1)
+        some = {hyper: values[chosen] for hyper, values in hypers.items()}
+        source = Drawn(data) if callable(data) else Fed(data, steps_per_call, 0, None)
+        state = programs.start(some)
+        given = {hyper: values[:count].tolist() for hyper, values in some.items()}
+        run = loop.train(
+            programs.bound(some, valid, [start, start + count]),
+            source,
+            state,
+            plan,
+            folder=None if folder is None else folders / name,
+            told=identity.about(trial, state, source.kind, hypers=given),
+            validates=valid is not None,
+            callback=callback,
+            progress=progress,
+        )
+        pattern = programs.whole(run.state)
+        runs.append((run, to_host((pattern, *run.best))))
+    return _swept(hypers, runs, pattern, total)
+
+
+def _swept(hypers: dict, runs: list, pattern: State, total: int) -> Swept:
+    """One population of the runs of all slices."""
+    join = lambda *parts: np.concatenate(parts)[:total]
+    state, params, shared = jax.tree.map(join, *(arrays for _, arrays in runs))
+    bests = [run.record.best for run, _ in runs]
+    history = [row for run, _ in runs for row in run.record.history]
+    rows = [row for row in history if row["split"] == "train"]
+    steps = np.unique(np.array([row["step"] for row in rows], int))
+    means = {}
+    for name in rows[0] if rows else ():
+        if name not in ("step", "split", "members", "weight", "skipped", "empty"):
+            means[name] = np.full((total, len(steps)), np.nan)
+            for row in rows:
+                where = slice(*row["members"]), np.searchsorted(steps, row["step"])
+                means[name][where] = np.array(row[name], float)
     return Swept(
         hypers=hypers,
         state=parallel.with_keys(state, pattern),
-        steps=np.minimum(np.arange(log_every, steps + log_every, log_every), steps),
-        means={name: _quotient(mean) for name, mean in rows.items()},
-        valid=found,
+        params=params,
+        shared=shared,
+        steps=steps,
+        means=means,
+        valid={
+            name: join(*(best[name] for best in bests))
+            for name in bests[0]
+            if name != "step"
+        },
+        history=history,
     )
+
+
+def _folders(folder: Any, names: list[str]) -> Path:
+    """The folder of a sweep, which must hold no other's slices."""
+    path = Path(folder or ".").expanduser()
+    if folder is not None and path.is_dir():
+        others = {p.name for p in path.glob("members-*")} - set(names)
+        others |= {p.name for p in path.glob("checkpoints")}
+        if others:
+            raise ValueError(
+                f"folder: {path} holds another run: expected {', '.join(names)} or "
+                f"nothing, got {', '.join(sorted(others))}. Give the same hypers and "
+                "at_a_time, or use another folder."
+            )
+    return path
 
 
 def grid(**axes: Iterable) -> dict[str, np.ndarray]:
@@ -212,7 +277,7 @@ def grid(**axes: Iterable) -> dict[str, np.ndarray]:
             "grid: expected at least one axis, and a value on each, got none."
         )
     columns = zip(*combinations, strict=True)
-    return dict(zip(axes, map(np.array, columns), strict=True))
+    return _checked(dict(zip(axes, map(list, columns), strict=True)))
 
 
 def random_search(key: jax.Array, members: int, **axes: Any) -> dict[str, np.ndarray]:
@@ -279,9 +344,9 @@ class _Programs(NamedTuple):
 
     Fields:
         start: ``(hypers) -> state``, all [members, ...], but the key if all share one.
-        call: ``(hypers, state, batches, at, count) -> (state, means)``; means are
-            [updates, members].
-        validate: ``(hypers, params, batches) -> {name: [members]}``.
+        call: ``(hypers, state, stopped, batches, at, count) -> (state, means)``; means
+            are [updates, members].
+        validate: ``(hypers, params, shared, batches) -> {name: [members]}``.
         whole: ``(state) -> state`` with a key for each member.
     """
 
@@ -290,19 +355,35 @@ class _Programs(NamedTuple):
     validate: Callable
     whole: Callable
 
+    def bound(self, some: dict, valid: Any, members: list[int]) -> loop.Program:
+        """What a run of the members with hyperparameters `some` calls."""
+        return loop.Program(
+            call=lambda state, batches, at, count, stopped: self.call(
+                some, state, stopped, batches, at, count
+            ),
+            evaluate=lambda *of: self.validate(some, *of, valid),
+            place=lambda state: jax.tree.map(jnp.copy, state),
+            failed=None,
+            members=(len(next(iter(some.values()))),),
+            fields={"members": members},
+        )
 
-def _programs(trial, hypers, data, size, mesh, max_nonfinite) -> _Programs:
+
+def _programs(
+    trial, hypers, data, plan, mesh, *, accumulate=1, batch_axis=None
+) -> _Programs:
     def tried(hyper):
         made = trial(hyper)
-        if not isinstance(made, Trial):
+        if not isinstance(made, Trial) or not isinstance(made.state, State):
             raise ValueError(
-                f"trial: expected it to return a train.Trial, got {made!r}."
+                f"trial: expected it to return a train.Trial, got {made!r}. "
+                "train.Trial(loss, optimizer, train.init(params, optimizer, key))"
             )
         return made
 
     # Members with one key read the same data: drawn once, outside of the population.
     keys = jax.jit(jax.vmap(lambda hyper: tried(hyper).state.key))(hypers)
-    data_of = np.asarray(jax.random.key_data(keys))
+    data_of = parallel.to_host(keys)
     shared = bool((data_of == data_of[0]).all())
     axes: Any = State._make([0] * len(State._fields))._replace(
         key=None if shared else 0
@@ -312,17 +393,26 @@ def _programs(trial, hypers, data, size, mesh, max_nonfinite) -> _Programs:
         state = tried(hyper).state
         return state._replace(key=None) if shared else state
 
-    def call(hyper, state, batches, at, count):
-        loss, optimizer, _ = tried(hyper)
-        step = make_step(loss, optimizer, max_nonfinite=max_nonfinite)
-        return many(step, data if callable(data) else None, size)(
-            state, batches, at, count
+    def call(hyper, state, stopped, batches, at, count):
+        made = tried(hyper)
+        step = make_step(
+            made.loss,
+            made.optimizer,
+            accumulate=accumulate,
+            batch_axis=batch_axis,
+            max_nonfinite=plan.max_nonfinite,
+            update_shared=made.update_shared,
         )
+        if plan.patience is not None:
+            step = _unless(stopped, step)
+        draw = data if callable(data) else None
+        return loop.many(step, draw, plan.steps_per_call)(state, batches, at, count)
 
-    def validate(hyper, params, carry, batch):
-        carry, means = tried(hyper).loss(params, carry, batch, None)
+    def validate(hyper, params, carry, shared, batch):
+        flow = carry if shared is None else Carry(carry, shared)
+        flow, means = tried(hyper).loss(params, flow, batch, None)
         check_means(means)
-        return carry, means
+        return flow if shared is None else flow.rows, means
 
     def compiled(f, in_axes, out_axes, donate=()):
         f = jax.vmap(f, in_axes, out_axes)
@@ -336,50 +426,80 @@ def _programs(trial, hypers, data, size, mesh, max_nonfinite) -> _Programs:
         return jax.jit(f, donate_argnums=donate)
 
     begin = compiled(start, (0,), axes._replace(key=None) if shared else axes)
-    go = compiled(call, (0, axes, None, None, None), (axes, 1), donate=1)
-    check = compiled(validate, (0, 0, 0, None), (0, 0))
+    go = compiled(call, (0, axes, 0, None, None, None), (axes, 1), donate=1)
+    check = compiled(validate, (0, 0, 0, 0, None), (0, 0))
 
     def started(some):
         return begin(some)._replace(key=keys[0]) if shared else begin(some)
 
-    def validated(some, params, batches):
-        carry, sums = None, None
+    def validated(some, params, shared, batches):
+        carry, sums = None, {}
         for batch in begun(batches):
-            carry, means = check(some, params, carry, batch)
-            means = jax.tree.map(np.float64, to_host(means))
-            sums = means if sums is None else jax.tree.map(np.add, sums, means)
-        return {name: _quotient(mean) for name, mean in (sums or {}).items()}
+            carry, means = check(some, params, carry, shared, batch)
+            add_up(sums, totals(to_host(means)))
+        if not sums:
+            raise ValueError("valid: expected at least one batch, got none.")
+        found = {name: quotient(value) for name, value in sums.items()}
+        return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
 
     def whole(state):
-        count = state.step.shape[0]
-        return (
-            state._replace(key=jnp.broadcast_to(state.key, count)) if shared else state
-        )
+        if not shared:
+            return state
+        count = (len(state.step), *state.key.shape)  # a key may be an array itself
+        return state._replace(key=jnp.broadcast_to(state.key, count))
 
     return _Programs(started, go, validated, whole)
 
 
+def _unless(stopped: jax.Array, step: Callable) -> Callable:
+    """`step` for a member that has not stopped; of one that has, nothing changes."""
+
+    def call(state, batch):
+        new, means = step(state, batch)
+        kept = jax.tree.map(lambda a, b: jnp.where(stopped, a, b), state, new)
+        return kept, jax.tree.map(lambda a: jnp.where(stopped, 0, a), means)
+
+    return call
+
+
 def _checked(hypers: Mapping[str, Any], members: int | None = None) -> dict:
     """As NumPy arrays of one length."""
-    arrays = {name: np.asarray(values) for name, values in hypers.items()}
-    for name, values in arrays.items():
-        members = len(values) if members is None and values.ndim else members
-        if values.ndim != 1 or not len(values) or len(values) != members:
+    if not isinstance(hypers, Mapping) or not hypers:
+        raise ValueError(
+            "hypers: expected name -> values for at least one hyperparameter, got "
+            f"{hypers!r}. train.grid(rate=[1e-3, 1e-2]) makes one."
+        )
+    arrays = {}
+    for name, values in hypers.items():
+        try:
+            array = np.asarray(values)
+        except ValueError:  # ragged
+            array = np.empty(1, object)
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
             raise ValueError(
-                f"hypers[{name!r}]: expected [{members or 'N'}], one value a member, "
-                f"got {list(values.shape)}."
+                f"hypers[{name!r}]: expected numbers, got {values!r}. Each member is "
+                "traced with a number; for a choice of another kind, such as a cell, "
+                "run a sweep for each."
             )
-    if not arrays:
-        raise ValueError("hypers: expected at least one hyperparameter, got none.")
+        members = len(array) if members is None and array.ndim else members
+        if array.ndim != 1 or not len(array) or len(array) != members:
+            raise ValueError(
+                f"hypers[{name!r}]: expected [{members or 'N'}], one value per member, "
+                f"got {list(array.shape)}."
+            )
+        arrays[name] = array
     return arrays
 
 
-def _windows(values: np.ndarray, every: int) -> np.ndarray:
-    """Sums of [updates, members] over windows: [members, rows]."""
-    starts = np.arange(0, len(values), every)
-    return np.add.reduceat(values.astype(np.float64), starts, axis=0).T
+def _printed_table() -> type:
+    """``rich.table.Table`` with a ``str`` that is the table."""
+    rich = need("rich.table")
+    console = need("rich.console").Console
 
+    class Table(rich.Table):
+        def __str__(self) -> str:
+            with console(width=100).capture() as captured:
+                captured._console.print(self)
+            return captured.get()
 
-def _quotient(mean: Any) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return mean.total / mean.weight
+    return Table

@@ -135,7 +135,7 @@ def test_rows_after_the_checkpoint_are_cut(whole, tmp_path):
     ]
     timing = rows(tmp_path, "timing.jsonl")
     assert [row["step"] for row in timing] == sorted({row["step"] for row in timing})
-    assert set(timing[0]) == {"step", "seconds", "steps_per_s", "tokens_per_s"}
+    assert set(timing[0]) == {"step", "seconds", "steps_per_s"}
 
 
 def test_validation_weighs_tokens(whole):

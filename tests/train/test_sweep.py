@@ -81,7 +81,8 @@ KINDS = {
 def separate(kind, n):
     """Member n by `fit`, with its hyperparameters as numbers."""
     made, data = KINDS[kind]
-    loss, optimizer, state = made({name: values[n] for name, values in HYPERS.items()})
+    hyper = {name: values[n] for name, values in HYPERS.items()}
+    loss, optimizer, state, _ = made(hyper)
     options = dict(steps=STEPS, steps_per_call=5, progress=False)
     fitted = train.fit(loss, optimizer, state, data, **options)
     return fitted, train.evaluate(loss, fitted.params, VALID)
