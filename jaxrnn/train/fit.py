@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -173,6 +174,7 @@ def fit(
     )
     told = {}
     if folder is not None:
+        _check_no_sweep(folder)
         rule = identity.update_rule(optax.with_extra_args_support(optimizer), state)
         told = identity.about(loss, state, source.kind, optimizer=rule)
     run = loop.train(
@@ -264,6 +266,14 @@ def _reused(make: Callable, functions: tuple, *args: Any, batch_axis: Any, **how
 def _remembered(make, functions, args, leaves, tree, how) -> Callable:
     axes = jax.tree.unflatten(tree, leaves)
     return make(functions.value, *args, batch_axis=axes, **dict(how))
+
+
+def _check_no_sweep(folder: Any) -> None:
+    path = Path(folder).expanduser()
+    if path.is_dir() and any(path.glob("members-*")):
+        raise ValueError(
+            f"folder: {path} holds a sweep. Use another folder for a run of its own."
+        )
 
 
 def _check_state(state: Any) -> None:

@@ -41,7 +41,7 @@ class Program(NamedTuple):
         failed: ``(state, group, start, home) -> error`` for a run that is halted, or None
             where a halted member hinders no other.
         members: () for one model, (N,) for a population.
-        fields: what every row says of the population.
+        numbers: from which member to which the rows are about; see `Record`.
     """
 
     call: Callable
@@ -49,7 +49,7 @@ class Program(NamedTuple):
     place: Callable
     failed: Callable | None
     members: tuple = ()
-    fields: dict | None = None
+    numbers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def train(
             "data: expected an iterator with get_state and set_state, so that a run with "
             "a folder can resume. Grain's datasets and lists of batches have them."
         )
-    record = Record(plan.log_every, callback, first(), program.members, program.fields)
+    record = Record(plan.log_every, callback, first(), program.members, program.numbers)
     run = Run(program, source, state, plan, record, validates)
     with contextlib.ExitStack() as stack:
         name, lines, terminated = "the run", [], lambda: False

@@ -63,7 +63,8 @@ class Record:
         callback: called with each row, or None.
         write: whether this process writes and calls.
         members: () for one model, (N,) for a population.
-        fields: what every row has besides, such as the numbers of the members.
+        numbers: from which member to which (that one left out) the rows are about;
+            members behind them only fill a slice. None for one model.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Record:
         callback: Callable | None,
         write: bool,
         members: tuple = (),
-        fields: dict | None = None,
+        numbers: tuple[int, int] | None = None,
     ):
         self.history: list[dict] = []
         self.best: dict[str, np.ndarray] = {}  # of each member's best validation
@@ -80,7 +81,7 @@ class Record:
         self.on_row: Callable = lambda row, said: None
         self._said: dict[str, str] = {}  # of the speed
         self._log_every, self._callback, self._write = log_every, callback, write
-        self._members, self._fields = members, fields or {}
+        self._members, self._numbers = members, numbers
         self._sums: dict[str, np.ndarray] = {}
         self._bytes = 0
         self._metrics = self._timing = None
@@ -142,20 +143,15 @@ class Record:
     def flush(self, step: int) -> None:
         """A row of the updates since the last one, if there are any."""
         if self._sums:
-            means = {k: plain(quotient(value)) for k, value in self._sums.items()}
-            counts = {
-                name: self._sums[name][0, 0].astype(int).tolist() for name in FLAGS
-            }
-            weight = self._sums["loss"][0, 1].tolist()
-            row = self._row(step, "train", {**means, "weight": weight, **counts})
-            self._tell(row)
+            means = {name: quotient(value) for name, value in self._sums.items()}
+            counts = {name: self._sums[name][0, 0].astype(int) for name in FLAGS}
+            means["weight"] = self._sums["loss"][0, 1]
+            self._tell(self._row(step, "train", means | counts))
         self._sums = {}
 
     def validated(self, step: int, found: dict[str, np.ndarray]) -> np.ndarray:
         """A row of a validation; of each member, whether its loss is the best so far."""
-        self._tell(
-            self._row(step, "valid", {k: plain(value) for k, value in found.items()})
-        )
+        self._tell(self._row(step, "valid", found))
         loss = found["loss"]
         before = self.best.get("loss", np.full(self._members, np.nan))
         better = np.isfinite(loss) & ~(loss >= before)
@@ -172,12 +168,16 @@ class Record:
         if not self.best or np.isnan(self.best["loss"]):
             return None
         values = dict(self.best)
-        return self._row(
-            int(values.pop("step")), "valid", {k: plain(v) for k, v in values.items()}
-        )
+        return self._row(int(values.pop("step")), "valid", values)
 
-    def _row(self, step: int, split: str, values: dict) -> dict:
-        return {"step": step, "split": split, **self._fields, **values}
+    def _row(self, step: int, split: str, values: dict[str, np.ndarray]) -> dict:
+        row: dict[str, Any] = {"step": step, "split": split}
+        if self._numbers is None:
+            return row | {name: plain(value) for name, value in values.items()}
+        first, last = self._numbers
+        row["members"] = [first, last]
+        cut = lambda value: plain(value[: last - first])
+        return row | {name: cut(value) for name, value in values.items()}
 
     def _tell(self, row: dict) -> None:
         if self._metrics is not None:

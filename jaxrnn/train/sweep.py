@@ -196,7 +196,7 @@ def sweep(
         state = programs.start(some)
         given = {hyper: values[:count].tolist() for hyper, values in some.items()}
         run = loop.train(
-            programs.bound(some, valid, [start, start + count]),
+            programs.bound(some, valid, (start, start + count)),
             source,
             state,
             plan,
@@ -355,7 +355,7 @@ class _Programs(NamedTuple):
     validate: Callable
     whole: Callable
 
-    def bound(self, some: dict, valid: Any, members: list[int]) -> loop.Program:
+    def bound(self, some: dict, valid: Any, numbers: tuple) -> loop.Program:
         """What a run of the members with hyperparameters `some` calls."""
         return loop.Program(
             call=lambda state, batches, at, count, stopped: self.call(
@@ -365,7 +365,7 @@ class _Programs(NamedTuple):
             place=lambda state: jax.tree.map(jnp.copy, state),
             failed=None,
             members=(len(next(iter(some.values()))),),
-            fields={"members": members},
+            numbers=numbers,
         )
 
 
@@ -457,6 +457,7 @@ def _unless(stopped: jax.Array, step: Callable) -> Callable:
     def call(state, batch):
         new, means = step(state, batch)
         kept = jax.tree.map(lambda a, b: jnp.where(stopped, a, b), state, new)
+        kept = kept._replace(key=state.key)  # which members may share
         return kept, jax.tree.map(lambda a: jnp.where(stopped, 0, a), means)
 
     return call

@@ -314,5 +314,5 @@ def test_accumulate_splits_the_carry_by_rows():
     state = start(True)
     for carry in (state.carry[:6], jnp.zeros(())):
         step = train.make_step(loss, OPTIMIZER, accumulate=4, batch_axis=(1, 0))
-        with pytest.raises(ValueError, match="carry.*axis 0 that 4"):
+        with pytest.raises(ValueError, match=r"carry.*axis 0 that 4"):
             step(state._replace(carry=carry), batches(1)[0])
