@@ -6,7 +6,6 @@ its iterator reads ahead in threads and knows its position, which a checkpoint k
 be memory-mapped: a batch reads only its own part.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from jaxrnn.extra import need
 from jaxrnn.train.parallel import batch_axes
+from jaxrnn.train.rows import Rows, array, flat
 from jaxrnn.train.step import check_count
 
 FOREVER = 2**40  # batches; at a million a second that is twelve days
@@ -45,7 +45,8 @@ def arrays(
         A ``grain.MapDataset`` of trees like `tree`.
 
     Raises:
-        ValueError: for leaves of different N, or fewer rows than one batch.
+        ValueError: for leaves that are no arrays of numbers or bools (a list is one
+            array), leaves of different N, or fewer rows than one batch.
 
     Example:
         >>> import numpy as np
@@ -57,6 +58,15 @@ def arrays(
         ((3, 2, 2), True)
     """
     check_count("batch", batch)
+    _check_seed(seed)
+    for part in jax.tree.leaves(tree, is_leaf=lambda a: isinstance(a, list)):
+        if isinstance(part, list) and any(np.ndim(a) for a in part if _has_shape(a)):
+            raise ValueError(
+                "tree: expected arrays, got a list of arrays. Write a tuple, (xs, labels), "
+                "for several arrays, and np.stack(list) for one."
+            )
+    leaves, structure = flat("tree", tree)
+    tree = jax.tree.unflatten(structure, leaves)
     axes = batch_axes(tree, batch_axis)
     leaf, axis = jax.tree.leaves(tree)[0], jax.tree.leaves(axes)[0]
     rows = leaf.shape[axis]
@@ -66,7 +76,7 @@ def arrays(
             f"batch: expected at most {rows}, the rows there are, got {batch}."
         )
 
-    @functools.lru_cache(maxsize=2)
+    @_kept
     def order(epoch: int) -> Any:
         return np.random.default_rng((seed or 0, epoch)).permutation(rows)
 
@@ -132,12 +142,18 @@ def streams(
     """
     check_count("batch", batch)
     check_count("length", length)
-    tokens = tokens if hasattr(tokens, "dtype") else np.asarray(tokens)
-    if np.ndim(tokens) != 1 or not np.issubdtype(tokens.dtype, np.integer):
-        kind = getattr(tokens, "dtype", type(tokens).__name__)
+    tokens = array("tokens", tokens, "integers [N]")
+    if len(tokens.shape) != 1 or not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(
-            f"tokens: expected integers [N], got {kind} {list(np.shape(tokens))}."
+            f"tokens: expected integers [N], got {tokens.dtype} {list(tokens.shape)}."
         )
+    if separator is not None:
+        check_count("separator", separator, least=np.iinfo(tokens.dtype).min)
+        if separator > np.iinfo(tokens.dtype).max:
+            raise ValueError(
+                f"separator: expected one of the tokens, which are {tokens.dtype}, "
+                f"got {separator}."
+            )
     row = (len(tokens) - 1) // batch
     count = row // length
     if count == 0:
@@ -191,9 +207,11 @@ def buckets(
     like others, though, on a mean over fewer: choose `widths` that many sequences share.
 
     Args:
-        sequences: N arrays [T, ...], or N like trees of such.
+        sequences: N arrays [T, ...], or N like trees of such. A list, such as the token
+            ids of a sentence, is an array; trees are tuples, NamedTuples and dicts.
+            Sequences of several dtypes come in the one that holds them all.
         batch: B, rows in a batch.
-        labels: an array [N, ...], a tree of them, or None.
+        labels: an array or list [N, ...], a tree of them, or None.
         widths: of the buckets; None: the powers of two, and the longest.
         seed: of the order, another one in each epoch; None: from short to long.
         epochs: how often each sequence comes; None: without end.
@@ -202,8 +220,9 @@ def buckets(
         A ``grain.MapDataset`` of `Bucket`.
 
     Raises:
-        ValueError: for no sequences, one longer than every width, or another number of
-            labels.
+        ValueError: for no sequences, one that differs in rank, in trailing shape or in
+            structure from the first, dtypes that none holds together, text, one sequence
+            longer than every width, or another number of labels.
 
     Example:
         >>> import numpy as np
@@ -214,67 +233,85 @@ def buckets(
         [((2, 2), [2, 0], [3, 0]), ((4, 2), [3, 4], [0, 2]), ((9, 2), [9, 0], [1, 0])]
     """
     check_count("batch", batch)
-    if not len(sequences):
-        raise ValueError("sequences: expected at least one, got none.")
-    lengths = np.array([_steps(i, tree) for i, tree in enumerate(sequences)])
-    longest = int(lengths.max())
+    _check_seed(seed)
+    rows = Rows("sequences", sequences)
+    lengths, longest = rows.lengths, int(rows.lengths.max())
     if widths is None:
         doubling = [2**n for n in range(longest.bit_length()) if 2**n < longest]
         widths = [*doubling, max(longest, 1)]
-    width_of = sorted(widths)
+    for width in np.atleast_1d(widths):
+        check_count("widths", width, least=0)
+    width_of = sorted(map(int, np.atleast_1d(widths)))
     if longest > max(width_of, default=0):
         raise ValueError(
             f"widths: expected one of at least {longest}, the longest sequence, "
             f"got {width_of}."
         )
-    for leaf in jax.tree.leaves(labels):
-        if len(leaf) != len(sequences):
-            raise ValueError(
-                f"labels: expected {len(sequences)}, one a sequence, got {len(leaf)}."
-            )
+    if labels is not None:
+        leaves, structure = flat("labels", labels)
+        for leaf in leaves:
+            if not leaf.shape or len(leaf) != len(lengths):
+                raise ValueError(
+                    f"labels: expected {len(lengths)}, one a sequence, got "
+                    f"{len(leaf) if leaf.shape else 'a scalar'}. A list is one array."
+                )
+        labels = jax.tree.unflatten(structure, map(np.asarray, leaves))
     bucket = np.searchsorted(width_of, lengths)
     members = [np.flatnonzero(bucket == i) for i in range(len(width_of))]
-    count = sum(-(-len(rows) // batch) for rows in members)
+    count = sum(-(-len(some) // batch) for some in members)
 
-    @functools.lru_cache(maxsize=2)
+    @_kept
     def plan(epoch: int) -> list:
         draws = np.random.default_rng((seed or 0, epoch))
         made = []
-        for width, rows in zip(width_of, members, strict=True):
-            rows = rows if seed is None else draws.permutation(rows)
-            made += [(width, rows[i : i + batch]) for i in range(0, len(rows), batch)]
+        for width, some in zip(width_of, members, strict=True):
+            some = some if seed is None else draws.permutation(some)
+            made += [(width, some[i : i + batch]) for i in range(0, len(some), batch)]
         return made if seed is None else [made[i] for i in draws.permutation(count)]
 
     def at(epoch: int, n: int) -> Bucket:
-        width, rows = plan(epoch)[n]
-
-        def padded(*parts):
-            xs = np.zeros((width, batch, *parts[0].shape[1:]), parts[0].dtype)
-            for i, part in enumerate(parts):
-                xs[: len(part), i] = part
-            return xs
+        width, some = plan(epoch)[n]
 
         def chosen(leaf):
-            leaf = np.asarray(leaf)
             out = np.zeros((batch, *leaf.shape[1:]), leaf.dtype)
-            out[: len(rows)] = leaf[rows]
+            out[: len(some)] = leaf[some]
             return out
 
         filled = np.zeros(batch, np.int32)
-        filled[: len(rows)] = lengths[rows]
-        xs = jax.tree.map(padded, *(sequences[i] for i in rows))
+        filled[: len(some)] = lengths[some]
+        xs = rows.padded(some, width, batch)
         return Bucket(xs, filled, jax.tree.map(chosen, labels))
 
     return _dataset(at, count, epochs)
 
 
-def _steps(number: int, tree: Any) -> int:
-    sizes = {len(leaf) for leaf in jax.tree.leaves(tree)}
-    if len(sizes) != 1:
-        raise ValueError(
-            f"sequences[{number}]: expected arrays [T, ...] of one T, got {sorted(sizes)}."
-        )
-    return sizes.pop()
+class _kept:
+    """`make(epoch)`, remembered for the last two epochs.
+
+    Not `functools.lru_cache`, which does not pickle.
+    """
+
+    def __init__(self, make: Callable):
+        self.make, self.made = make, {}
+
+    def __call__(self, epoch: int) -> Any:
+        made = self.made  # other threads replace it, and never change it
+        if epoch not in made:
+            made = dict([*made.items(), (epoch, self.make(epoch))][-2:])
+            self.made = made
+        return made[epoch]
+
+    def __reduce__(self):
+        return _kept, (self.make,)
+
+
+def _has_shape(value: Any) -> bool:
+    return hasattr(value, "shape")
+
+
+def _check_seed(seed: Any) -> None:
+    if seed is not None:
+        check_count("seed", seed, least=0)
 
 
 class _Batches:

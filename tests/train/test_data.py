@@ -2,6 +2,8 @@
 
 import itertools
 
+import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -127,6 +129,123 @@ def test_buckets_of_trees():
     assert found.labels is None
 
 
+DTYPES = {
+    "integers first": ([[1, 2, 3], [0.5, 0.7, 0.9]], "float64"),
+    "not a number": ([np.array([1, 2]), np.array([np.nan, 0.5])], "float64"),
+    "negative": ([np.array([1, 2], "uint8"), np.array([-1, 300])], "int64"),
+    "narrow": ([np.array([1, 2], "int8"), np.array([200, 1], "uint8")], "int16"),
+    "bool": ([np.array([True, False]), np.array([0.5, 0.0], "float32")], "float32"),
+    "half": ([np.array([1, 2], "int16"), np.array([0.5], "float16")], "float32"),
+    "bfloat16": (
+        [np.array([1.5, 2], ml_dtypes.bfloat16), np.array([0.1], "float32")],
+        "float32",
+    ),
+    "on the device": ([jnp.array([1, 2], "int8"), np.array([7, 9], "int8")], "int8"),
+    "complex": ([np.array([1, 2]), np.array([1j, 2])], "complex128"),
+    "no steps": ([[], np.zeros(0), np.array([3, 4], "int8"), []], "int8"),
+    "no steps of two features": (
+        [np.zeros((0, 2)), np.array([[3, 4]], "int8")],
+        "int8",
+    ),
+    "only no steps": ([np.zeros(0, "int8"), np.zeros(0, "int8")], "int8"),
+    "large integers": ([[2**60 + 1, 3], [2**61 + 1]], "int64"),
+    "exact": ([np.array([2**53, 3]), np.array([0.5], "float32")], "float64"),
+}
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("turned", [False, True], ids=["", "turned"])
+def test_rows_come_out_as_they_came_in(name, turned):
+    """Whichever row comes first, and in whatever batch it lies."""
+    rows, dtype = DTYPES[name]
+    rows = rows[::-1] if turned else rows
+    numbers = list(range(len(rows)))
+    for batch in (1, 2):
+        seen = set()
+        for b in train.buckets(rows, batch, labels=numbers, seed=3, epochs=1):
+            assert b.xs.dtype == dtype
+            for i, label in enumerate(b.labels):
+                if b.lengths[i]:
+                    got = b.xs[: b.lengths[i], i]
+                    np.testing.assert_array_equal(got, rows[label])
+                    seen.add(int(label))
+        assert seen == {i for i, row in enumerate(rows) if len(row)}
+
+
+def test_rows_of_lists():
+    """A list is an array, wherever it stands; a tuple or a dict is a tree."""
+    rows = [
+        {"ids": [3, 1, 2], "at": ([[1.5, 2], [3, 4], [5, 6]],)},
+        {"ids": [7], "at": ([[8, 9]],)},
+    ]
+    labels = [[0, 1], [2, 3]], {"weights": [0.5, 2]}
+    first, second = train.buckets(rows, 1, labels=labels, epochs=1)
+    assert first.xs["ids"].tolist() == [[7]]
+    assert first.xs["at"][0].tolist() == [[[8, 9]]]
+    assert second.xs["ids"][:3, 0].tolist() == [3, 1, 2]
+    assert second.xs["at"][0][:3, 0].tolist() == [[1.5, 2], [3, 4], [5, 6]]
+    assert second.xs["ids"].dtype == np.int64
+    assert second.labels[0].tolist() == [[0, 1]]
+    assert second.labels[1]["weights"].tolist() == [0.5]
+    assert train.buckets([[], [[1.5, 2]]], 2, epochs=1)[0].xs.shape == (1, 2, 2)
+    given = XS.tolist(), [*range(10)]
+    xs, labels = train.arrays(given, 3, batch_axis=(1, 0), seed=1)[1]
+    np.testing.assert_array_equal(xs, XS[:, labels])
+
+
+class Read:
+    """An array that counts what was read of it."""
+
+    def __init__(self, values):
+        self.values, self.read = values, 0
+        self.shape, self.dtype = values.shape, values.dtype
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, i):
+        self.read += np.size(self.values[i])
+        return self.values[i]
+
+    def __array__(self, dtype=None, copy=None):
+        return self[:]
+
+
+def test_what_lies_in_files_is_read_in_parts():
+    rows = [Read(np.arange(n + 1) + 10 * n) for n in range(6)]
+    data = train.buckets(rows, 2, seed=0, epochs=1)
+    assert not any(row.read for row in rows)
+    assert data[0].lengths.sum() == sum(row.read for row in rows)
+    tokens, xs = Read(TOKENS), Read(np.arange(40.0))
+    window = train.streams(tokens, 4, 8)[2]
+    assert window.inputs[:, 1].tolist() == TOKENS[41:49].tolist()
+    assert tokens.read == 4 * 9
+    assert len(train.arrays(xs, 3, batch_axis=0, seed=0)[4]) == xs.read == 3
+
+
+def test_rows_read_on_demand():
+    """A source of rows, such as a data set on disk, is asked for them when they are due."""
+
+    class Source:
+        asked = 0
+
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            assert type(i) is int
+            self.asked += 1
+            return [0.5 * i] * (i + 1)
+
+    source = Source()
+    data = train.buckets(source, 5, widths=[8], epochs=1)
+    before = source.asked
+    xs = data[0].xs
+    assert source.asked == before + 5
+    want = [[0.5 * i] * (i + 1) + [0] * (7 - i) for i in range(5)]
+    assert xs.T.tolist() == want
+
+
 @pytest.mark.parametrize(
     "data",
     [arrays(seed=3), train.streams(TOKENS, 4, 8), buckets(seed=3)],
@@ -169,6 +288,93 @@ ERRORS = {
     "none": (lambda: train.buckets([], 2), "at least one"),
     "long": (lambda: train.buckets(WORDS, 2, widths=(4, 8)), "at least 16"),
     "labels": (lambda: train.buckets(WORDS, 2, labels=np.arange(3)), "expected 11"),
+    "rank": (
+        lambda: train.buckets([np.ones((2, 4), "f")] * 3 + [np.ones(4)], 2),
+        r"sequences\[3\]: expected \[T, 4\] as sequences\[0\], got \[T\]",
+    ),
+    "rank of no steps": (
+        lambda: train.buckets([[], np.ones(3), np.ones((0, 4))], 2),
+        r"sequences\[2\]: expected \[T\] as sequences\[1\], got \[T, 4\]",
+    ),
+    "broadcast": (
+        lambda: train.buckets([{"x": np.ones((2, 4))}, {"x": np.ones((2, 1))}], 2),
+        r"sequences\[1\]\['x'\]: expected \[T, 4\].*got \[T, 1\]",
+    ),
+    "signs": (
+        lambda: train.buckets([[1], [2], np.array([3], "uint64")], 2),
+        r"sequences\[2\]: expected \[T\] int64 as sequences\[0\], got uint64",
+    ),
+    "halves": (
+        lambda: train.buckets([np.ones(2, ml_dtypes.bfloat16), np.ones(1, int)], 2),
+        r"sequences\[1\]: expected \[T\] bfloat16",
+    ),
+    "rounded": (
+        lambda: train.buckets([np.ones(2, "f"), [1, 2], [2**60]], 2),
+        r"sequences\[2\]: expected integers that float64 holds",
+    ),
+    "rounded in a list": (
+        lambda: train.buckets([[0.5, 2**60 + 1]], 2),
+        r"sequences\[0\]: expected numbers of one dtype, got 1152921504606846977",
+    ),
+    "structures": (
+        lambda: train.buckets([{"x": [1]}, {"y": [1]}], 2),
+        r"sequences\[1\]: expected a tree like that of sequences\[0\]",
+    ),
+    "ragged row": (
+        lambda: train.buckets([[[1, 2], [3, 4]], [[1, 2], [3]]], 2),
+        r"sequences\[1\]: expected an array",
+    ),
+    "pairs in lists": (
+        lambda: train.buckets([[np.ones((3, 2)), np.ones(3)]], 2),
+        r"sequences\[0\]: expected an array.*tuple or dict",
+    ),
+    "pair in a tuple": (
+        lambda: train.buckets([(1, 2, 3)], 2),
+        r"sequences\[0\]\[0\]: .*got a scalar",
+    ),
+    "numbers": (lambda: train.buckets([1, 2], 2), r"sequences\[0\]: .*got a scalar"),
+    "words": (lambda: train.buckets(["abc", "de"], 2), r"sequences\[0\].*got <U3"),
+    "a word": (lambda: train.buckets("abc", 2), "sequences: expected a list"),
+    "nothing": (lambda: train.buckets([[1, None]], 2), r"sequences\[0\].*got object"),
+    "no row": (lambda: train.buckets([None], 2), r"sequences\[0\]: expected an array"),
+    "one dict": (
+        lambda: train.buckets({"x": [[1]]}, 2),
+        "sequences: expected a list of arrays",
+    ),
+    "generator": (lambda: train.buckets(iter(WORDS), 2), r"sequences: .*len\(\)"),
+    "label words": (
+        lambda: train.buckets([[1], [2]], 2, labels=["a", "b"]),
+        "labels: expected an array of numbers or bools, got <U1",
+    ),
+    "label tuple": (
+        lambda: train.buckets([[1], [2]], 2, labels=(0, 1)),
+        "labels: expected 2, one a sequence, got a scalar",
+    ),
+    "ragged labels": (
+        lambda: train.buckets([[1], [2]], 2, labels=[[1], [1, 2]]),
+        "labels: expected an array",
+    ),
+    "widths": (
+        lambda: train.buckets(WORDS, 2, widths=[16.5]),
+        "widths: expected an int",
+    ),
+    "seed": (lambda: arrays(seed=-1), "seed: expected an integer from 0"),
+    "array list": (
+        lambda: train.arrays([XS, XS], 2),
+        r"tree: expected arrays, got a list of arrays. Write a tuple",
+    ),
+    "array words": (lambda: train.arrays(["a", "b"], 2), "tree: .*got <U1"),
+    "array none": (lambda: train.arrays({}, 2), "tree: expected an array"),
+    "ragged array": (lambda: train.arrays([[1], [2, 3]], 1), "tree: expected an array"),
+    "separator": (
+        lambda: train.streams(TOKENS.astype("uint8"), 2, 3, separator=300),
+        "separator: expected one of the tokens, which are uint8, got 300",
+    ),
+    "bools": (lambda: train.streams([True] * 9, 2, 3), "expected integers.*bool"),
+    "ragged tokens": (
+        lambda: train.streams([[1], [2, 3]], 2, 3),
+        "tokens: expected int",
+    ),
     "uneven": (
         lambda: train.buckets([(WORDS[0], WORDS[1])], 2),
         r"sequences\[0\].*one T",

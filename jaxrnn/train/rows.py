@@ -1,0 +1,241 @@
+"""Rows of data as users give them: arrays and lists, in one dtype and rank."""
+
+import numbers
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+def flat(name: str, tree: Any) -> tuple[list, Any]:
+    """``(leaves, structure)`` of a tree of arrays; see `array`.
+
+    A list is an array. Trees are dicts, tuples, NamedTuples and whatever else is a pytree.
+    """
+    leaves, structure = jax.tree.flatten(tree, is_leaf=_is_list)
+    if not leaves:
+        raise ValueError(
+            f"{name}: expected an array or a tree of arrays, got {tree!r}."
+        )
+    if all(type(leaf) is np.ndarray and _is_data(leaf.dtype) for leaf in leaves):
+        return leaves, structure
+    paths = jax.tree.leaves_with_path(tree, is_leaf=_is_list)
+    path = jax.tree_util.keystr
+    return [array(f"{name}{path(at)}", leaf) for at, leaf in paths], structure
+
+
+def array(name: str, value: Any, wanted: str = "an array of numbers or bools") -> Any:
+    """`value` as an array of numbers or bools; `wanted` is what an error asks for.
+
+    What has a shape and a NumPy dtype is not read: it may be in a file. Lists and arrays
+    of other libraries become NumPy arrays.
+
+    Raises:
+        ValueError: for ragged lists, text, objects, and integers that the floats beside
+            them in a list cannot hold.
+    """
+    value = value.to_numpy() if hasattr(value, "to_numpy") else value
+    made, dtype = value, getattr(value, "dtype", None)
+    if isinstance(value, jax.Array) or not isinstance(dtype, np.dtype):
+        try:
+            made = np.asarray(value)
+        except Exception as error:
+            raise ValueError(
+                f"{name}: expected {wanted}, got {_short(value)}. {error} "
+                "A list is one array; a tree of arrays is a tuple or dict."
+            ) from error
+    if not _is_data(made.dtype):
+        raise ValueError(
+            f"{name}: expected {wanted}, got {made.dtype}: {_short(value)}."
+        )
+    if _is_list(value) and made.dtype == np.float64 and _beyond(made, made.dtype):
+        # NumPy has rounded large integers that stand beside floats.
+        for was, now in zip(np.array(value, object).flat, made.flat, strict=True):
+            if isinstance(was, numbers.Integral) and int(was) != float(now):
+                raise ValueError(
+                    f"{name}: expected numbers of one dtype, got {was} among floats."
+                )
+    return made
+
+
+class Rows:
+    """N rows of like trees: each leaf has one dtype and rank in all rows.
+
+    Rows of no elements say nothing about the dtype: NumPy takes an empty list for floats.
+
+    Args:
+        name: of the argument, for errors.
+        given: N arrays [T, ...], or N like trees of such.
+
+    Attributes:
+        lengths: int [N].
+
+    Raises:
+        ValueError: naming the first row that differs.
+    """
+
+    def __init__(self, name: str, given: Sequence):
+        self.name = name
+        if isinstance(given, dict | str | bytes) or hasattr(given, "_fields"):
+            raise ValueError(
+                f"{name}: expected a list of arrays [T, ...] or of trees, one a sequence, "
+                f"got {_short(given)}."
+            )
+        if not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
+            raise ValueError(
+                f"{name}: expected a list, or something else with len() and [i], "
+                f"got {_short(given)}."
+            )
+        if not len(given):
+            raise ValueError(f"{name}: expected at least one, got none.")
+        first, structure = flat(f"{name}[0]", given[0])
+        self.tree = jax.tree.unflatten(structure, range(len(first)))
+        paths = [
+            jax.tree_util.keystr(at) for at, _ in jax.tree.leaves_with_path(self.tree)
+        ]
+        forms, lengths, rows = [_Form(path) for path in paths], [], []
+        for i in range(len(given)):
+            leaves, other = flat(f"{name}[{i}]", given[i])
+            if other != structure:
+                raise ValueError(
+                    f"{name}[{i}]: expected a tree like that of {name}[0], {structure}, "
+                    f"got {other}."
+                )
+            lengths.append(_length(f"{name}[{i}]", leaves, paths))
+            for form, leaf in zip(forms, leaves, strict=True):
+                form.add(name, i, leaf)
+            if isinstance(given, list | tuple):
+                rows.append(jax.tree.unflatten(structure, leaves))
+        self.lengths = np.array(lengths)
+        # What reads from files when it is asked for a row is asked again for each batch.
+        self.given = rows or given
+        column = lambda leaf: (self._row(i)[leaf] for i in range(len(lengths)))
+        self.leaves = [form.settled(name, column(j)) for j, form in enumerate(forms)]
+
+    def padded(self, numbers: Sequence, width: int, batch: int) -> Any:
+        """Some rows beside each other: a tree of [width, batch, ...], zeros elsewhere."""
+        out = [
+            np.zeros((width, batch, *leaf.shape), leaf.dtype) for leaf in self.leaves
+        ]
+        for b, number in enumerate(numbers):
+            length = self.lengths[number]
+            for to, leaf in zip(out, self._row(number), strict=True):
+                if length:
+                    to[:length, b] = leaf
+        return jax.tree.map(out.__getitem__, self.tree)
+
+    def _row(self, number: Any) -> list:
+        return flat(f"{self.name}[{number}]", self.given[int(number)])[0]
+
+
+class _Leaf(NamedTuple):
+    """What one leaf is in every row: [T, *shape]."""
+
+    shape: tuple
+    dtype: Any
+
+
+class _Form:
+    """What one leaf was in the rows so far."""
+
+    def __init__(self, path: str):
+        self.path, self.first, self.shape, self.dtypes = path, None, (), {}
+
+    def add(self, name: str, number: int, leaf: Any) -> None:
+        empty = not leaf.shape[0]
+        if empty and len(leaf.shape) == 1:
+            return  # of no steps: of whatever shape the others have
+        if self.first is None:
+            self.first, self.shape = number, tuple(leaf.shape[1:])
+        if tuple(leaf.shape[1:]) != self.shape:
+            raise ValueError(
+                f"{name}[{number}]{self.path}: expected {_said(self.shape)} as "
+                f"{name}[{self.first}], got {_said(leaf.shape[1:])}. A list is one array; "
+                "a tree of arrays is a tuple or dict."
+            )
+        if not empty:
+            self.dtypes.setdefault(leaf.dtype, number)
+
+    def settled(self, name: str, column: Iterator) -> _Leaf:
+        """What holds all rows. Reads them only where integers stand beside floats."""
+        dtypes = list(self.dtypes)
+        if not dtypes:
+            return _Leaf(self.shape, next(column).dtype)
+        for i in range(1, len(dtypes)):
+            if _joined(dtypes[: i + 1]) is None:
+                number = self.dtypes[dtypes[i]]
+                raise ValueError(
+                    f"{name}[{number}]{self.path}: expected {_said(self.shape)} "
+                    f"{_joined(dtypes[:i])} as {name}[{self.dtypes[dtypes[0]]}], got "
+                    f"{dtypes[i]}, and no dtype holds both. Cast some rows."
+                )
+        dtype = _joined(dtypes)
+        if any(_may_lose(d, dtype) for d in dtypes):
+            for i, leaf in enumerate(column):
+                if _may_lose(leaf.dtype, dtype) and _beyond(np.asarray(leaf), dtype):
+                    raise ValueError(
+                        f"{name}[{i}]{self.path}: expected integers that {dtype} holds, "
+                        "the dtype of all rows together, got larger ones. Cast some rows."
+                    )
+        return _Leaf(self.shape, dtype)
+
+
+def _length(name: str, leaves: list, paths: list) -> int:
+    sizes = set()
+    for path, leaf in zip(paths, leaves, strict=True):
+        if not leaf.shape:
+            raise ValueError(
+                f"{name}{path}: expected an array [T, ...], got a scalar. A list is an "
+                "array; a tuple is a tree of arrays."
+            )
+        sizes.add(leaf.shape[0])
+    if len(sizes) != 1:
+        raise ValueError(
+            f"{name}: expected arrays [T, ...] of one T, got {sorted(sizes)}."
+        )
+    return sizes.pop()
+
+
+def _joined(dtypes: list) -> Any:
+    """The dtype that holds all, or None: integers are never made floats by integers."""
+    try:
+        dtype = np.result_type(*dtypes)
+    except TypeError:
+        return None
+    whole = all(d == np.bool_ or jax.dtypes.issubdtype(d, np.integer) for d in dtypes)
+    return None if whole and jax.dtypes.issubdtype(dtype, np.inexact) else dtype
+
+
+def _may_lose(dtype: Any, to: Any) -> bool:
+    """Whether floats `to` lack some of the integers `dtype`."""
+    if not jax.dtypes.issubdtype(dtype, np.integer) or dtype == to:
+        return False
+    if not jax.dtypes.issubdtype(to, np.inexact):
+        return False
+    return jax.numpy.iinfo(dtype).max > 2 ** (jax.numpy.finfo(to).nmant + 1)
+
+
+def _beyond(values: np.ndarray, to: Any) -> bool:
+    """Whether some of `values` lie beyond the integers that floats `to` hold in a row."""
+    most = 2 ** (jax.numpy.finfo(to).nmant + 1)
+    return bool(((values > most) | (values < -most)).any())
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_data(dtype: np.dtype) -> bool:
+    if dtype.kind in "biufc":
+        return dtype.itemsize <= 8 or dtype == np.complex128
+    return jax.dtypes.issubdtype(dtype, np.number)  # bfloat16 and its like
+
+
+def _said(shape: Sequence) -> str:
+    return "[" + ", ".join(["T", *map(str, shape)]) + "]"
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return f"{type(value).__name__} " + (text if len(text) < 60 else text[:56] + " ...")
