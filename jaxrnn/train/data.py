@@ -86,7 +86,17 @@ def arrays(
         cut = lambda a, axis: np.asarray(a[(slice(None),) * axis + (chosen,)])
         return jax.tree.map(cut, tree, axes)
 
-    return _dataset(at, count, epochs)
+    kept = {batch} if rows % batch == 0 or drop_last else {batch, rows % batch}
+    return _dataset(
+        at,
+        count,
+        epochs,
+        batch_axis=axes,
+        batch_sizes=kept if rows >= batch else {rows},
+        settings=dict(
+            name="arrays", batch=batch, seed=seed, drop_last=drop_last, rows=rows
+        ),
+    )
 
 
 class Window(NamedTuple):
@@ -172,7 +182,12 @@ def streams(
         resets[0] |= n == 0
         return Window(inputs, targets, resets)
 
-    return _dataset(at, count, epochs)
+    settings = dict(name="streams", batch=batch, length=length, separator=separator)
+    settings["tokens"] = len(tokens)
+    where = rows_of(Window(*[None] * 3))
+    return _dataset(
+        at, count, epochs, batch_axis=where, batch_sizes={batch}, settings=settings
+    )
 
 
 class Bucket(NamedTuple):
@@ -198,6 +213,7 @@ def buckets(
     widths: Sequence[int] | None = None,
     seed: int | None = None,
     epochs: int | None = None,
+    run: int = 16,
 ) -> Any:
     """Ragged sequences, batched with others of like length, so that little is padding.
 
@@ -215,6 +231,9 @@ def buckets(
         widths: of the buckets; None: the powers of two, and the longest.
         seed: of the order, another one in each epoch; None: from short to long.
         epochs: how often each sequence comes; None: without end.
+        run: with a seed, up to so many batches of one bucket come in a row, so that one
+            compiled call can take them all: 1 shuffles best, more trains faster where an
+            update takes a few milliseconds or less.
 
     Returns:
         A ``grain.MapDataset`` of `Bucket`.
@@ -233,6 +252,7 @@ def buckets(
         [((2, 2), [2, 0], [3, 0]), ((4, 2), [3, 4], [0, 2]), ((9, 2), [9, 0], [1, 0])]
     """
     check_count("batch", batch)
+    check_count("run", run)
     _check_seed(seed)
     rows = Rows("sequences", sequences)
     lengths, longest = rows.lengths, int(rows.lengths.max())
@@ -258,7 +278,8 @@ def buckets(
         labels = jax.tree.unflatten(structure, map(np.asarray, leaves))
     bucket = np.searchsorted(width_of, lengths)
     members = [np.flatnonzero(bucket == i) for i in range(len(width_of))]
-    count = sum(-(-len(some) // batch) for some in members)
+    counts = [-(-len(some) // batch) for some in members]
+    count = sum(counts)
 
     @_kept
     def plan(epoch: int) -> list:
@@ -266,8 +287,10 @@ def buckets(
         made = []
         for width, some in zip(width_of, members, strict=True):
             some = some if seed is None else draws.permutation(some)
-            made += [(width, some[i : i + batch]) for i in range(0, len(some), batch)]
-        return made if seed is None else [made[i] for i in draws.permutation(count)]
+            cut = [(width, some[i : i + batch]) for i in range(0, len(some), batch)]
+            made += [cut] if seed is None else _runs(cut, run)
+        order = range(len(made)) if seed is None else draws.permutation(len(made))
+        return [batch for i in order for batch in made[i]]
 
     def at(epoch: int, n: int) -> Bucket:
         width, some = plan(epoch)[n]
@@ -282,7 +305,65 @@ def buckets(
         xs = rows.padded(some, width, batch)
         return Bucket(xs, filled, jax.tree.map(chosen, labels))
 
-    return _dataset(at, count, epochs)
+    settings = dict(name="buckets", batch=batch, seed=seed, widths=width_of, run=run)
+    settings["rows"] = len(lengths)
+    where = rows_of(Bucket(*[None] * 3))
+    data = _dataset(
+        at, count, epochs, batch_axis=where, batch_sizes={batch}, settings=settings
+    )
+    longest = lambda n: n if seed is None else -(-n // -(-n // run))
+    data.runs = {w: longest(n) for w, n in zip(width_of, counts, strict=True) if n}
+    return data
+
+
+def rows_of(batch: Any) -> Any:
+    """Where the rows are in a `Bucket` or a `Window`, as `batch_axis` says it; or None."""
+    if isinstance(batch, Bucket):
+        return Bucket(xs=1, lengths=0, labels=0)
+    return Window(1, 1, 1) if isinstance(batch, Window) else None
+
+
+def longest_run(data: Any, batch: Any) -> int | None:
+    """How many batches like `batch`, of the very data, come in a row; None: unknown."""
+    runs = getattr(data, "runs", {})
+    return runs.get(len(jax.tree.leaves(batch.xs)[0])) if runs else None
+
+
+# Grain's transformations that leave each batch as it is.
+_SAME = "Slice Repeat Shuffle Prefetch Limit Filter WithOptions WithSeed".split()
+
+
+def told(data: Any, name: str) -> Any:
+    """What `arrays`, `streams` or `buckets` wrote on the data set that they made.
+
+    Also after transformations of grain that leave batches as they are; else None.
+    """
+    while not hasattr(data, name):
+        parents = getattr(data, "_parents", ())
+        same = any(word in type(data).__name__ for word in _SAME)
+        if len(parents) != 1 or not same:
+            return None
+        (data,) = parents
+    return getattr(data, name)
+
+
+def about(data: Any) -> dict:
+    """What a grain data set is: the settings of ours, and what was made of it then."""
+    then = []
+    while not hasattr(data, "settings") and len(getattr(data, "_parents", ())) == 1:
+        then.append(type(data).__name__)
+        (data,) = data._parents
+    settings = getattr(data, "settings", {"name": type(data).__name__})
+    return settings | ({"then": then[::-1]} if then else {})
+
+
+def _runs(batches: list, most: int) -> list[list]:
+    """`batches` in as few runs of up to `most` as can be, of like length."""
+    parts = -(-len(batches) // most)
+    return [
+        batches[i * len(batches) // parts : (i + 1) * len(batches) // parts]
+        for i in range(parts)
+    ]
 
 
 class _kept:
@@ -328,7 +409,20 @@ class _Batches:
         return self.at(*divmod(int(i), self.count))
 
 
-def _dataset(at: Callable, count: int, epochs: int | None) -> Any:
+def _dataset(
+    at: Callable,
+    count: int,
+    epochs: int | None,
+    *,
+    batch_axis: Any,
+    batch_sizes: set[int],
+    settings: dict,
+) -> Any:
+    """Batch n of epoch e is ``at(e, n)``. The rest is what `fit` asks the data set for."""
     if epochs is not None:
         check_count("epochs", epochs)
-    return need("grain").MapDataset.source(_Batches(at, count, epochs))
+    data: Any = need("grain").MapDataset.source(_Batches(at, count, epochs))
+    data.batch_axis, data.batch_sizes = batch_axis, frozenset(batch_sizes)
+    whole = lambda a: int(a) if isinstance(a, np.integer) else a
+    data.settings = jax.tree.map(whole, settings | dict(epochs=epochs))
+    return data

@@ -1,9 +1,10 @@
-"""What feeds `fit`: groups of batches of one shape, each with the position after it."""
+"""What feeds `fit`: groups of batches of one kind, each with the position after it."""
 
 import base64
 import copy
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,13 @@ import numpy as np
 
 from jaxrnn.extra import need
 from jaxrnn.train import parallel
+from jaxrnn.train.data import about, longest_run, rows_of, told
+from jaxrnn.train.rows import array, is_data
 from jaxrnn.train.step import State
 
 # The key that data are drawn from is folded from the run's with this, which no step is.
 DATA = np.uint32(2**32 - 1)
+MANY = 2**30  # batches: nobody waits for the end of so many
 
 
 class Group(NamedTuple):
@@ -22,7 +26,8 @@ class Group(NamedTuple):
 
     Fields:
         count: how many.
-        stacked: a tree of [steps_per_call, ...] on the device; None if drawn there.
+        stacked: a tree of [room, ...] on the device, of which the first `count` are set;
+            None if the data are drawn there.
         batches: the same as they came, a list.
         position: where the data stand after them; None if that cannot be told.
     """
@@ -62,15 +67,38 @@ class Drawn:
 
 
 class Fed:
-    """Data that are an iterable of batches, begun anew when it ends."""
+    """Data that are an iterable of batches, begun anew when it ends.
+
+    Args:
+        data: the iterable.
+        size: how many batches are taken at once, at most.
+        batch_axis, mesh: see `make_step`.
+
+    Attributes:
+        kind: what the data are, a dict for JSON: "kind" is "list", "grain" or "iterator".
+        seekable: whether `position` can be told and gone to.
+
+    Raises:
+        ValueError: for one batch, or something that gives none.
+    """
 
     draw, kind = None, None
 
     def __init__(self, data: Iterable, size: int, batch_axis: Any, mesh: Any):
-        if isinstance(data, Sequence):
-            data = _Counted(data)
+        check_batches("data", data)
         self.data, self.size, self.batch_axis, self.mesh = data, size, batch_axis, mesh
-        self.iterator = begun(data)
+        self.kind = _kind_of(data)
+        # How many batches of a form go into one call: one number, so one program.
+        self.rooms = {}
+        if isinstance(data, Sequence):
+            self.data = _Counted(data)
+            forms = [_form(checked("data", batch)) for batch in data]
+            for form, run in itertools.groupby(forms):
+                longest = max(self.rooms.get(form, 0), len(list(run)))
+                self.rooms[form] = min(longest, size)
+            if len(self.rooms) == 1:  # and so from one round of the list to the next
+                self.rooms = {}
+        self.iterator = begun(self.data)
         self.seekable = hasattr(self.iterator, "set_state")
         # Batches that were looked at, and the positions after them.
         self.ahead = deque()
@@ -83,44 +111,64 @@ class Fed:
                 "data: the folder's run drew its data on the device, from a function of a "
                 "key. Give the same, or use another folder."
             )
+        was, now = position.get("kind"), self.kind["kind"]
+        if was not in (None, now):
+            raise ValueError(
+                f"data: the folder's run was given {_KINDS[was]}, this one is given "
+                f"{_KINDS[now]}. Give the same, or use another folder."
+            )
         state = position["state"]
         state = base64.b64decode(state) if position["bytes"] else state
-        self.iterator.set_state(state)
+        try:
+            self.iterator.set_state(state)
+        except Exception as error:
+            raise ValueError(
+                "data: expected an iterator that can go to where the folder's run stood, "
+                f"got {type(error).__name__}: {error} Give the same data, or use another "
+                "folder."
+            ) from error
         self.ahead.clear()
         self.position = position
 
     def take(self, most: int) -> Group:
-        """Up to `most` batches of one shape."""
+        """Up to `most` batches of one form.
+
+        Each form has one room, as many batches as come in a row at most, and so one
+        program: a run of batches that ends early leaves room, which is not filled.
+        """
         found = [self._next()]
-        while len(found) < most:
+        form = _form(found[0][0])
+        room = self.rooms.get(form) or longest_run(self.data, found[0][0])
+        while len(found) < min(most, room or self.size):
             new = self._next()
-            if _kind(new[0]) != _kind(found[0][0]):
+            if _form(new[0]) != form:
                 self.ahead.appendleft(new)
-                if 4 * len(found) < self.size:  # a loop of its own costs less than room
-                    self.ahead.extendleft(reversed(found[1:]))
-                    del found[1:]
-                    return self._group(found, 1)
+                room = room or len(
+                    found
+                )  # a first run stands for others of unknown data
                 break
             found.append(new)
-        return self._group(found, self.size)
+        room = self.rooms.setdefault(form, min(room or self.size, self.size))
+        return self._group(found, room)
 
     def batch(self, group: Group, number: int, state: State) -> Any:
         return group.batches[number]
 
-    def _group(self, found: list, size: int) -> Group:
+    def _group(self, found: list, room: int) -> Group:
         batches = [batch for batch, _ in found]
         self.position = found[-1][1]
-        return Group(len(batches), self._stack(batches, size), batches, self.position)
+        return Group(len(batches), self._stack(batches, room), batches, self.position)
 
     def _next(self) -> tuple[Any, Any]:
         if self.ahead:
             return self.ahead.popleft()
         for _ in range(2):
             try:
-                # A copy, for an iterator may fill the same arrays again.
-                return jax.tree.map(np.array, next(self.iterator)), self._where()
+                batch = next(self.iterator)
             except StopIteration:
                 self.iterator = begun(self.data)
+            else:
+                return copied("data", batch), self._where()
         raise ValueError(
             "data: expected batches for all steps, but they ended and cannot be begun "
             "anew. Give a list, a grain dataset, or something whose iter() starts over."
@@ -132,14 +180,23 @@ class Fed:
         state = self.iterator.get_state()
         encoded = isinstance(state, bytes)
         state = base64.b64encode(state).decode() if encoded else copy.deepcopy(state)
-        return {"state": state, "bytes": encoded}
+        return {"state": state, "bytes": encoded, "kind": self.kind["kind"]}
 
-    def _stack(self, batches: list, size: int) -> Any:
+    def _stack(self, batches: list, room: int) -> Any:
         def one(*leaves):
             dtype = jax.dtypes.canonicalize_dtype(leaves[0].dtype)
-            out = np.zeros((size, *leaves[0].shape), dtype)  # of one size: one program
+            out = np.empty((room, *leaves[0].shape), dtype)
             for i, leaf in enumerate(leaves):
                 out[i] = leaf
+                if (
+                    dtype != leaf.dtype
+                    and dtype.kind in "iu"
+                    and (out[i] != leaf).any()
+                ):
+                    raise ValueError(
+                        f"data: expected integers that {dtype} holds, got {leaf.dtype} "
+                        "with larger ones. Make them smaller, or set jax_enable_x64."
+                    )
             return out
 
         stacked = jax.tree.map(one, *batches)
@@ -149,6 +206,97 @@ class Fed:
         axes = parallel.batch_axes(batches[0], self.batch_axis, parts)
         (name,) = self.mesh.axis_names
         return parallel.place(stacked, self.mesh, parallel.specs(axes, name, ahead=1))
+
+
+def check_batches(name: str, data: Any) -> None:
+    """Raises ValueError unless `data` may be an iterable of batches.
+
+    A list is one of batches, a tuple too if all its entries are trees of one structure.
+    A tuple of arrays, a NamedTuple, a dict or an array is one batch.
+    """
+    if callable(data) and not hasattr(data, "__iter__"):
+        raise ValueError(
+            f"{name}: expected an iterable of batches, got a function. Call it for each: "
+            "[draw(key) for key in jax.random.split(key, 10)]."
+        )
+    if _is_one_batch(data):
+        raise ValueError(
+            f"{name}: expected an iterable of batches, got one batch, a "
+            f"{type(data).__name__}. Write [batch] to use it again and again, or let "
+            "train.arrays(batch, rows, batch_axis=...) cut batches from it."
+        )
+    iterates = any(hasattr(data, name) for name in ("__iter__", "__getitem__"))
+    if isinstance(data, str | bytes) or not iterates:
+        raise ValueError(
+            f"{name}: expected an iterable of batches, got {type(data).__name__}."
+        )
+    if isinstance(data, Sequence) and not len(data):
+        raise ValueError(f"{name}: expected at least one batch, got none.")
+
+
+def check_ends(name: str, batches: Any) -> None:
+    """Raises ValueError if it is known that `batches` have no end; see `check_batches`."""
+    check_batches(name, batches)
+    if _endless(batches):
+        raise ValueError(
+            f"{name}: expected batches that end, got some without end. Give train.arrays, "
+            "train.buckets and train.streams epochs=1, and grain's repeat() a number."
+        )
+
+
+def each(name: str, batches: Iterable) -> Iterator:
+    """The batches of an iterable that ends, each checked.
+
+    Raises:
+        ValueError: for one that has no end, for one batch, or batches without arrays.
+    """
+    check_ends(name, batches)
+    for batch in begun(batches):
+        yield checked(name, batch)
+
+
+def checked(name: str, batch: Any) -> Any:
+    """`batch`, after a ValueError unless it is a tree of numbers."""
+    leaves = jax.tree.leaves_with_path(batch)
+    if not leaves:
+        raise ValueError(f"{name}: expected batches, trees of arrays, got {batch!r}.")
+    for path, leaf in leaves:
+        dtype = getattr(leaf, "dtype", None)
+        if not isinstance(dtype, np.dtype) or not is_data(dtype):
+            array(
+                f"{name}: batch{jax.tree_util.keystr(path)}", leaf
+            )  # says what is wrong
+    return batch
+
+
+def copied(name: str, batch: Any) -> Any:
+    """`batch` in arrays of its own, for an iterator may fill the same ones again."""
+    return jax.tree.map(np.array, checked(name, batch))
+
+
+def batch_axis_of(data: Any, batch: Any) -> Any:
+    """Where the rows are in the batches of `data`, as `batch_axis` says it, or None.
+
+    Args:
+        data: what `fit` was given; the library's own data sets know.
+        batch: one of them; a `Bucket` or a `Window` knows it by itself.
+    """
+    found = told(data, "batch_axis")
+    return rows_of(batch) if found is None else found
+
+
+def batch_sizes_of(data: Any, batch_axis: Any) -> frozenset[int] | None:
+    """The numbers of rows that batches of `data` have, or None where they are unknown.
+
+    Known for lists, and for the library's own data sets, also after grain's transformations
+    that leave batches as they are.
+    """
+    if isinstance(data, Sequence):
+        axes = [parallel.batch_axes(batch, batch_axis) for batch in data]
+        first = lambda tree: jax.tree.leaves(tree)[0]
+        sizes = (np.shape(first(b))[first(a)] for b, a in zip(data, axes, strict=True))
+        return frozenset(map(int, sizes))
+    return told(data, "batch_sizes")
 
 
 def begun(data: Any) -> Any:
@@ -189,6 +337,53 @@ class _Counting:
         self.given = given
 
 
-def _kind(batch: Any) -> Any:
+def _form(batch: Any) -> Any:
+    """What batches of one program share: structure, shapes and dtypes."""
     leaves, tree = jax.tree.flatten(batch)
-    return tree, [(np.shape(a), np.result_type(a)) for a in leaves]
+    return tree, tuple((np.shape(a), np.result_type(a)) for a in leaves)
+
+
+_KINDS = {
+    "list": "a list of batches",
+    "grain": "a grain data set",
+    "iterator": "an iterable of its own kind",
+}
+
+
+def _kind_of(data: Any) -> dict:
+    if isinstance(data, Sequence):
+        return {"kind": "list", "batches": len(data)}
+    if type(data).__module__.partition(".")[0] == "grain":
+        return {"kind": "grain", **about(data)}
+    return {"kind": "iterator", "name": type(data).__qualname__}
+
+
+def _is_one_batch(data: Any) -> bool:
+    is_array = lambda a: hasattr(a, "shape") and hasattr(a, "dtype")
+    if isinstance(data, Mapping) or is_array(data) or hasattr(data, "_fields"):
+        return True
+    if isinstance(data, tuple):
+        return any(map(is_array, data)) or len(set(map(jax.tree.structure, data))) > 1
+    if isinstance(data, list):  # (xs, labels), but in brackets
+        return all(map(is_array, data)) and len({len(a.shape) for a in data}) > 1
+    return False
+
+
+def _endless(data: Any) -> bool:
+    if isinstance(data, itertools.count | itertools.cycle):
+        return True
+    if isinstance(data, itertools.repeat):
+        try:
+            return data.__length_hint__() >= MANY
+        except TypeError:  # it has no length
+            return True
+    if hasattr(data, "__len__"):
+        return len(data) >= MANY
+    # Grain's data sets and iterators that do not know their length.
+    if "Limit" in type(data).__name__:
+        return False
+    if getattr(data, "_num_epochs", 1) is None:
+        return True
+    before = [getattr(data, name, None) for name in ("_map_parent", "_sampler")]
+    before = [*getattr(data, "_parents", ()), *(a for a in before if a is not None)]
+    return bool(before) and all(map(_endless, before))

@@ -18,7 +18,7 @@ def flat(name: str, tree: Any) -> tuple[list, Any]:
         raise ValueError(
             f"{name}: expected an array or a tree of arrays, got {tree!r}."
         )
-    if all(type(leaf) is np.ndarray and _is_data(leaf.dtype) for leaf in leaves):
+    if all(type(leaf) is np.ndarray and is_data(leaf.dtype) for leaf in leaves):
         return leaves, structure
     paths = jax.tree.leaves_with_path(tree, is_leaf=_is_list)
     path = jax.tree_util.keystr
@@ -45,7 +45,7 @@ def array(name: str, value: Any, wanted: str = "an array of numbers or bools") -
                 f"{name}: expected {wanted}, got {_short(value)}. {error} "
                 "A list is one array; a tree of arrays is a tuple or dict."
             ) from error
-    if not _is_data(made.dtype):
+    if not is_data(made.dtype):
         raise ValueError(
             f"{name}: expected {wanted}, got {made.dtype}: {_short(value)}."
         )
@@ -226,7 +226,8 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _is_data(dtype: np.dtype) -> bool:
+def is_data(dtype: np.dtype) -> bool:
+    """Whether JAX has arrays of it: numbers and bools."""
     if dtype.kind in "biufc":
         return dtype.itemsize <= 8 or dtype == np.complex128
     return jax.dtypes.issubdtype(dtype, np.number)  # bfloat16 and its like
