@@ -1,7 +1,10 @@
 """Batches of real data: rows where they belong, epochs whole, any position resumes."""
 
 import itertools
+import threading
 
+import cloudpickle
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -264,6 +267,92 @@ def test_resumes_anywhere(data):
             for a, b in zip(got, whole[j], strict=True):
                 np.testing.assert_array_equal(a, b)
         next(iterator)
+
+
+PICKLED = {
+    "arrays": arrays(seed=3),
+    "streams": train.streams(TOKENS, 4, 8, separator=7),
+    "buckets": buckets(seed=3),
+    "trees": train.buckets([train.Window(w, w, w > 10) for w in WORDS], 3, seed=1),
+    "mapped": arrays(seed=3).map(lambda batch: (batch[0] * 2, batch[1])),
+}
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_pickles(name):
+    """Also after use; from where it stood the copy goes on."""
+    data = PICKLED[name]
+    iterator = iter(data)
+    next(iterator), next(iterator)
+    sent = cloudpickle.dumps((data, iterator.get_state()))
+    there, state = cloudpickle.loads(sent)
+    again = iter(there)
+    again.set_state(state)
+    for want in (data[2], data[3], data[4]):
+        jax.tree.map(np.testing.assert_array_equal, next(again), want)
+    jax.tree.map(np.testing.assert_array_equal, there[17], data[17])
+
+
+def test_what_is_remembered_is_not_pickled():
+    data = train.arrays(np.zeros(5000, "int8"), 10, batch_axis=0, seed=0)
+    size = len(cloudpickle.dumps(data))
+    data[0], data[500]
+    assert len(cloudpickle.dumps(data)) < size + 5000
+
+
+def test_an_order_is_drawn_once(monkeypatch):
+    """By threads that read at the same time, about once; two epochs are remembered."""
+    draw, drawn = np.random.default_rng, []
+    monkeypatch.setattr(
+        np.random, "default_rng", lambda seed: drawn.append(seed[1]) or draw(seed)
+    )
+    for data, count in ((arrays(seed=3), 3), (buckets(seed=3), 5)):
+        drawn.clear()
+        for n in [*range(4 * count), 3 * count - 1, 4 * count - 1]:
+            data[n]
+        assert drawn == [0, 1, 2, 3]
+        data[0]
+        assert drawn == [0, 1, 2, 3, 0]
+        want, found = [data[n] for n in range(40)], {}
+
+        def read(first, data=data, found=found):
+            for n in range(first, 40, 4):
+                found[n] = data[n]
+
+        threads = [threading.Thread(target=read, args=(n,)) for n in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        for n in range(40):
+            jax.tree.map(np.testing.assert_array_equal, found[n], want[n])
+
+
+RUNS = [R.normal(size=(n % 8 + 1)) for n in range(500)]
+
+
+def test_buckets_come_in_runs():
+    """Of one width, up to 16 batches, in as few as can be; whole epochs, other orders."""
+
+    def drawn(number, **options):
+        data = train.buckets(
+            RUNS, 2, labels=np.arange(500), widths=(2, 7, 8), seed=5, **options
+        )
+        return epoch(data, number, 63 + 156 + 31)
+
+    for options, runs, longest in (({}, 4 + 10 + 2, 16), ({"run": 40}, 2 + 4 + 1, 40)):
+        orders = set()
+        for number in range(3):
+            batches = drawn(number, **options)
+            widths = [len(b.xs) for b in batches]
+            found = [len(list(run)) for _, run in itertools.groupby(widths)]
+            assert len(found) <= runs  # neighbours may be of one width
+            assert max(found) > longest / 2
+            labels = [tuple(b.labels[b.lengths > 0].tolist()) for b in batches]
+            assert sorted(itertools.chain(*labels)) == list(range(500))
+            orders.add(tuple(labels))
+        assert len(orders) == 3
+    widths = [len(b.xs) for b in drawn(0, run=1)]
+    found = [len(list(run)) for _, run in itertools.groupby(widths)]
+    assert np.mean(found) < 3
 
 
 ERRORS = {
