@@ -1,9 +1,9 @@
-"""Batches of real data: each a pure function of its number, so that a run resumes.
+"""Data sets: each batch is a pure function of its number, so that a run can resume.
 
-`arrays`, `streams` and `buckets` return a ``grain.MapDataset``: ``data[n]`` is batch n, and
-its iterator reads ahead in threads and knows its position, which a checkpoint keeps. Grain
-(https://google-grain.readthedocs.io) has shuffling, mapping and mixing besides. Arrays may
-be memory-mapped: a batch reads only its own part.
+`arrays`, `streams` and `buckets` return a ``grain.MapDataset``. ``data[n]`` is batch n. The
+iterator reads ahead in threads; its position is saved in checkpoints. Grain
+(https://google-grain.readthedocs.io) can also shuffle, map and mix data sets. Arrays may be
+memory-mapped: a batch reads only its own part.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from jaxrnn.train.parallel import batch_axes
 from jaxrnn.train.rows import Rows, array, flat
 from jaxrnn.train.step import check_count
 
-FOREVER = 2**40  # batches; at a million a second that is twelve days
+FOREVER = 2**40  # the length in batches of a data set without end: grain needs a number
 
 
 def arrays(
@@ -32,21 +32,22 @@ def arrays(
     """Batches of rows from NumPy arrays.
 
     Args:
-        tree: arrays, or a tree of them, such as ``(xs [T, N, F], labels [N])``.
-        batch: rows in a batch.
-        batch_axis: where the N rows are in each leaf: an int, or ints in a tree like
-            `tree`. There the batch has them too.
-        seed: of the order, another one in each epoch; None: as they lie.
-        epochs: how often each row comes; None: without end.
-        drop_last: leave out the rows at an epoch's end that fill no batch; otherwise they
-            come as a smaller one.
+        tree: an array or a tree of arrays, such as ``(xs [T, N, F], labels [N])``. A list
+            is one array; trees are tuples, NamedTuples and dicts.
+        batch: rows per batch.
+        batch_axis: the axis of the N rows in each leaf: an int, or a tree of ints like
+            `tree`. It is the batch axis of the batches too.
+        seed: for the order of the rows, which differs in each epoch; None: not shuffled.
+        epochs: how often each row is seen; None: no end. Validation data need an end.
+        drop_last: whether the last rows of an epoch are left out if they do not fill a
+            batch. Otherwise the last batch is smaller.
 
     Returns:
         A ``grain.MapDataset`` of trees like `tree`.
 
     Raises:
-        ValueError: for leaves that are no arrays of numbers or bools (a list is one
-            array), leaves of different N, or fewer rows than one batch.
+        ValueError: if a leaf is not an array of numbers or bools, if leaves differ in N,
+            or if there are fewer rows than one batch holds.
 
     Example:
         >>> import numpy as np
@@ -60,7 +61,7 @@ def arrays(
     check_count("batch", batch)
     _check_seed(seed)
     for part in jax.tree.leaves(tree, is_leaf=lambda a: isinstance(a, list)):
-        if isinstance(part, list) and any(np.ndim(a) for a in part if _has_shape(a)):
+        if isinstance(part, list) and any(getattr(a, "shape", ()) for a in part):
             raise ValueError(
                 "tree: expected arrays, got a list of arrays. Write a tuple, (xs, labels), "
                 "for several arrays, and np.stack(list) for one."
@@ -103,9 +104,9 @@ class Window(NamedTuple):
     """A window of a stream of tokens, time first; all [T, B].
 
     Fields:
-        inputs: tokens.
-        targets: the token after each.
-        resets: bool, where a document or the whole corpus begins: for `unroll`.
+        inputs: tokens, in the dtype of the corpus.
+        targets: the next token for each input.
+        resets: bool, True where a document or the corpus begins; pass them to `unroll`.
     """
 
     inputs: np.ndarray
@@ -123,23 +124,24 @@ def streams(
 ) -> Any:
     """A corpus as contiguous streams, for truncated backpropagation through time.
 
-    The corpus is cut into `batch` pieces of equal length, one a row, and read window by
-    window, so that the carry after one window is the right one before the next.
+    The corpus is cut into `batch` pieces of equal length. Each piece is one row of every
+    batch. A window continues the one before it, so the carry flows from batch to batch.
 
     Args:
-        tokens: integers [N], possibly memory-mapped.
-        batch: B, rows.
-        length: T, steps in a window.
-        separator: the token that stands before (or between) documents: it resets the
-            carry, and then is read as the first of its document.
-        epochs: how often the corpus is read; None: without end. Each begins with a reset.
+        tokens: integers [N]: an array, which may be memory-mapped, or a list.
+        batch: B, rows per batch.
+        length: T, steps per window.
+        separator: the token before or between documents. It resets the carry and is then
+            read as the first token of its document. None: no separator.
+        epochs: how often the corpus is read; None: no end. Each epoch begins with a reset.
 
     Returns:
-        A ``grain.MapDataset`` of `Window`. What fills no whole window at a row's end
-        (fewer than T tokens) is left out.
+        A ``grain.MapDataset`` of `Window`. Tokens at the end of a row that do not fill a
+        window (fewer than T) are left out.
 
     Raises:
-        ValueError: for tokens that are not integers [N], or too few for one window.
+        ValueError: if the tokens are not integers [N] or too few for one window, or if
+            their dtype cannot hold the separator.
 
     Example:
         >>> import numpy as np
@@ -191,13 +193,13 @@ def streams(
 
 
 class Bucket(NamedTuple):
-    """Sequences of like length, padded to one: time first.
+    """A batch of sequences of similar length, padded to one width W; time first.
 
     Fields:
-        xs: a tree of [W, B, ...], zero beyond each row's length.
-        lengths: int32 [B]; 0 for a row that is only there to fill the batch.
-        labels: a tree of [B, ...], zero for such rows, or None. A loss a sequence counts
-            where ``lengths > 0``.
+        xs: an array or a tree of arrays [W, B, ...], zero beyond each row's length.
+        lengths: int32 [B]. It is 0 in rows that only fill the batch.
+        labels: an array or a tree of arrays [B, ...], zero in rows that only fill the
+            batch, or None. A loss per sequence is weighted by ``lengths > 0``.
     """
 
     xs: Any
@@ -215,33 +217,35 @@ def buckets(
     epochs: int | None = None,
     run: int = 16,
 ) -> Any:
-    """Ragged sequences, batched with others of like length, so that little is padding.
+    """Ragged sequences, batched with others of similar length to save padding.
 
-    Each bucket has one width W and so one compiled program. Where a bucket's sequences
-    fill no whole batch, rows of length 0 do: with lengths given to `unroll` and losses
-    weighted by token (`mean`), they count for nothing. An update on such a batch is one
-    like others, though, on a mean over fewer: choose `widths` that many sequences share.
+    A sequence goes into the narrowest bucket that it fits in. `fit` compiles one program
+    per width. If the sequences of a bucket do not fill its last batch, rows of length 0
+    do. Pass `lengths` to `unroll` and weight losses by token (`mean`): these rows then
+    have weight 0. Such a batch is still a whole update, on a mean over fewer sequences:
+    choose `widths` that many sequences share.
 
     Args:
-        sequences: N arrays [T, ...], or N like trees of such. A list, such as the token
-            ids of a sentence, is an array; trees are tuples, NamedTuples and dicts.
-            Sequences of several dtypes come in the one that holds them all.
-        batch: B, rows in a batch.
-        labels: an array or list [N, ...], a tree of them, or None.
-        widths: of the buckets; None: the powers of two, and the longest.
-        seed: of the order, another one in each epoch; None: from short to long.
-        epochs: how often each sequence comes; None: without end.
-        run: with a seed, up to so many batches of one bucket come in a row, so that one
-            compiled call can take them all: 1 shuffles best, more trains faster where an
-            update takes a few milliseconds or less.
+        sequences: N arrays [T, ...], or N trees of them with the same structure. A list,
+            such as the token ids of a sentence, is one array; trees are tuples,
+            NamedTuples and dicts. All rows get one dtype, which holds each of them.
+        batch: B, rows per batch.
+        labels: an array or a list [N, ...], a tree of them, or None.
+        widths: of the buckets; None: the powers of two, and the longest length.
+        seed: for the order, which differs in each epoch; None: from short to long.
+        epochs: how often each sequence is seen; None: no end. Validation data need an end.
+        run: with a seed, how many batches of one width follow each other, at most. The
+            runs come in random order. One compiled call takes a whole run; 1 mixes widths
+            best and makes a call per update.
 
     Returns:
         A ``grain.MapDataset`` of `Bucket`.
 
     Raises:
-        ValueError: for no sequences, one that differs in rank, in trailing shape or in
-            structure from the first, dtypes that none holds together, text, one sequence
-            longer than every width, or another number of labels.
+        ValueError: if there are no sequences, if one differs from the first in rank,
+            trailing shape or structure, if no dtype holds all of them, if they are not
+            numbers or bools, if one is longer than every width, or if the number of
+            labels is not N.
 
     Example:
         >>> import numpy as np
@@ -317,26 +321,29 @@ def buckets(
 
 
 def rows_of(batch: Any) -> Any:
-    """Where the rows are in a `Bucket` or a `Window`, as `batch_axis` says it; or None."""
+    """The `batch_axis` of a `Bucket` or a `Window`; None for other batches."""
     if isinstance(batch, Bucket):
         return Bucket(xs=1, lengths=0, labels=0)
     return Window(1, 1, 1) if isinstance(batch, Window) else None
 
 
 def longest_run(data: Any, batch: Any) -> int | None:
-    """How many batches like `batch`, of the very data, come in a row; None: unknown."""
+    """How many batches of the width of `batch` follow each other, at most.
+
+    None where that is unknown: for data sets other than `buckets`.
+    """
     runs = getattr(data, "runs", {})
     return runs.get(len(jax.tree.leaves(batch.xs)[0])) if runs else None
 
 
-# Grain's transformations that leave each batch as it is.
+# Grain's transformations that do not change batches.
 _SAME = "Slice Repeat Shuffle Prefetch Limit Filter WithOptions WithSeed".split()
 
 
 def told(data: Any, name: str) -> Any:
-    """What `arrays`, `streams` or `buckets` wrote on the data set that they made.
+    """An attribute of a data set from `arrays`, `streams` or `buckets`, or None.
 
-    Also after transformations of grain that leave batches as they are; else None.
+    It is found through grain's transformations that do not change batches.
     """
     while not hasattr(data, name):
         parents = getattr(data, "_parents", ())
@@ -348,7 +355,7 @@ def told(data: Any, name: str) -> Any:
 
 
 def about(data: Any) -> dict:
-    """What a grain data set is: the settings of ours, and what was made of it then."""
+    """Settings of a grain data set for JSON, and the transformations after its source."""
     then = []
     while not hasattr(data, "settings") and len(getattr(data, "_parents", ())) == 1:
         then.append(type(data).__name__)
@@ -358,7 +365,7 @@ def about(data: Any) -> dict:
 
 
 def _runs(batches: list, most: int) -> list[list]:
-    """`batches` in as few runs of up to `most` as can be, of like length."""
+    """`batches` in the fewest runs of at most `most`, of about equal length."""
     parts = -(-len(batches) // most)
     return [
         batches[i * len(batches) // parts : (i + 1) * len(batches) // parts]
@@ -367,16 +374,13 @@ def _runs(batches: list, most: int) -> list[list]:
 
 
 class _kept:
-    """`make(epoch)`, remembered for the last two epochs.
-
-    Not `functools.lru_cache`, which does not pickle.
-    """
+    """`make(epoch)`, kept for the last two epochs. `functools.lru_cache` has no pickle."""
 
     def __init__(self, make: Callable):
         self.make, self.made = make, {}
 
     def __call__(self, epoch: int) -> Any:
-        made = self.made  # other threads replace it, and never change it
+        made = self.made  # never changed, only replaced: grain reads in threads
         if epoch not in made:
             made = dict([*made.items(), (epoch, self.make(epoch))][-2:])
             self.made = made
@@ -386,17 +390,13 @@ class _kept:
         return _kept, (self.make,)
 
 
-def _has_shape(value: Any) -> bool:
-    return hasattr(value, "shape")
-
-
 def _check_seed(seed: Any) -> None:
     if seed is not None:
         check_count("seed", seed, least=0)
 
 
 class _Batches:
-    """Batch i of an endless row of epochs, for grain."""
+    """Batch i over all epochs: the source that grain reads."""
 
     def __init__(self, at: Callable, count: int, epochs: int | None):
         self.at, self.count = at, count
@@ -418,7 +418,7 @@ def _dataset(
     batch_sizes: set[int],
     settings: dict,
 ) -> Any:
-    """Batch n of epoch e is ``at(e, n)``. The rest is what `fit` asks the data set for."""
+    """A data set whose batch n of epoch e is ``at(e, n)``; `fit` reads the attributes."""
     if epochs is not None:
         check_count("epochs", epochs)
     data: Any = need("grain").MapDataset.source(_Batches(at, count, epochs))

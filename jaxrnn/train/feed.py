@@ -1,4 +1,4 @@
-"""What feeds `fit`: groups of batches of one kind, each with the position after it."""
+"""The data of `fit`: groups of batches of one shape, each with the position after it."""
 
 import base64
 import copy
@@ -16,7 +16,7 @@ from jaxrnn.train.data import about, longest_run, rows_of, told
 from jaxrnn.train.rows import array, is_data
 from jaxrnn.train.step import State
 
-# The key that data are drawn from is folded from the run's with this, which no step is.
+# The key of drawn data is folded from the run's key with this number; no step has it.
 DATA = np.uint32(2**32 - 1)
 MANY = 2**30  # batches: nobody waits for the end of so many
 
@@ -26,10 +26,10 @@ class Group(NamedTuple):
 
     Fields:
         count: how many.
-        stacked: a tree of [room, ...] on the device, of which the first `count` are set;
-            None if the data are drawn there.
-        batches: the same as they came, a list.
-        position: where the data stand after them; None if that cannot be told.
+        stacked: a tree of [room, ...] on the device; entries from `count` on are not set.
+            None if the data are drawn on the device.
+        batches: the same batches as a list, on the host.
+        position: of the data after these batches; None if unknown.
     """
 
     count: int
@@ -39,12 +39,12 @@ class Group(NamedTuple):
 
 
 def drawn(draw: Callable, key: jax.Array, step: Any) -> Any:
-    """The batch of the update after `step`, from a key that no loss gets."""
+    """The batch of the update after `step`. No loss gets its key."""
     return draw(jax.random.fold_in(jax.random.fold_in(key, DATA), step))
 
 
 class Drawn:
-    """Data that are a function of a key: nothing to fetch, nowhere to be."""
+    """Data that are a function of a key, drawn on the device: they have no position."""
 
     seekable, position, kind = True, None, {"kind": "drawn"}
 
@@ -67,7 +67,7 @@ class Drawn:
 
 
 class Fed:
-    """Data that are an iterable of batches, begun anew when it ends.
+    """Data that are an iterable of batches, which is iterated again when it ends.
 
     Args:
         data: the iterable.
@@ -75,8 +75,9 @@ class Fed:
         batch_axis, mesh: see `make_step`.
 
     Attributes:
-        kind: what the data are, a dict for JSON: "kind" is "list", "grain" or "iterator".
-        seekable: whether `position` can be told and gone to.
+        kind: what the data are, a dict for JSON: "kind" is "list", "grain" or "iterator",
+            the rest are settings.
+        seekable: whether the iterator has a position, which checkpoints keep.
 
     Raises:
         ValueError: for one batch, or something that gives none.
@@ -88,7 +89,7 @@ class Fed:
         check_batches("data", data)
         self.data, self.size, self.batch_axis, self.mesh = data, size, batch_axis, mesh
         self.kind = _kind_of(data)
-        # How many batches of a form go into one call: one number, so one program.
+        # For each form of batch, how many go into one call. One number is one program.
         self.rooms = {}
         if isinstance(data, Sequence):
             self.data = _Counted(data)
@@ -96,11 +97,11 @@ class Fed:
             for form, run in itertools.groupby(forms):
                 longest = max(self.rooms.get(form, 0), len(list(run)))
                 self.rooms[form] = min(longest, size)
-            if len(self.rooms) == 1:  # and so from one round of the list to the next
+            if len(self.rooms) == 1:  # then the run goes on when the list starts again
                 self.rooms = {}
         self.iterator = begun(self.data)
         self.seekable = hasattr(self.iterator, "set_state")
-        # Batches that were looked at, and the positions after them.
+        # Batches that were read but not taken, and the positions after them.
         self.ahead = deque()
         self.position = self._where()
 
@@ -133,8 +134,8 @@ class Fed:
     def take(self, most: int) -> Group:
         """Up to `most` batches of one form.
 
-        Each form has one room, as many batches as come in a row at most, and so one
-        program: a run of batches that ends early leaves room, which is not filled.
+        Each form has one room, the most batches of it that follow each other, and so one
+        program. A shorter run leaves the rest of the room unset.
         """
         found = [self._next()]
         form = _form(found[0][0])
@@ -143,9 +144,7 @@ class Fed:
             new = self._next()
             if _form(new[0]) != form:
                 self.ahead.appendleft(new)
-                room = room or len(
-                    found
-                )  # a first run stands for others of unknown data
+                room = room or len(found)  # where nothing is known: as the first run
                 break
             found.append(new)
         room = self.rooms.setdefault(form, min(room or self.size, self.size))
@@ -209,10 +208,10 @@ class Fed:
 
 
 def check_batches(name: str, data: Any) -> None:
-    """Raises ValueError unless `data` may be an iterable of batches.
+    """Raises ValueError unless `data` can be an iterable of batches.
 
-    A list is one of batches, a tuple too if all its entries are trees of one structure.
-    A tuple of arrays, a NamedTuple, a dict or an array is one batch.
+    A list holds batches, and so does a tuple of trees of one structure. An array, a dict, a
+    NamedTuple, a tuple of arrays, and a list of arrays of different rank are one batch.
     """
     if callable(data) and not hasattr(data, "__iter__"):
         raise ValueError(
@@ -235,12 +234,13 @@ def check_batches(name: str, data: Any) -> None:
 
 
 def check_ends(name: str, batches: Any) -> None:
-    """Raises ValueError if it is known that `batches` have no end; see `check_batches`."""
+    """`check_batches`, and a ValueError if `batches` are known to have no end."""
     check_batches(name, batches)
     if _endless(batches):
         raise ValueError(
-            f"{name}: expected batches that end, got some without end. Give train.arrays, "
-            "train.buckets and train.streams epochs=1, and grain's repeat() a number."
+            f"{name}: expected batches that end, got a data set without end. Write "
+            "epochs=1 in train.arrays, train.buckets or train.streams, and a number in "
+            "grain's repeat()."
         )
 
 
@@ -338,7 +338,7 @@ class _Counting:
 
 
 def _form(batch: Any) -> Any:
-    """What batches of one program share: structure, shapes and dtypes."""
+    """Structure, shapes and dtypes: batches of one form have one program."""
     leaves, tree = jax.tree.flatten(batch)
     return tree, tuple((np.shape(a), np.result_type(a)) for a in leaves)
 

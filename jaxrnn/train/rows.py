@@ -1,4 +1,4 @@
-"""Rows of data as users give them: arrays and lists, in one dtype and rank."""
+"""What counts as an array in data, and sequences in one dtype and rank."""
 
 import numbers
 from collections.abc import Iterator, Sequence
@@ -28,8 +28,8 @@ def flat(name: str, tree: Any) -> tuple[list, Any]:
 def array(name: str, value: Any, wanted: str = "an array of numbers or bools") -> Any:
     """`value` as an array of numbers or bools; `wanted` is what an error asks for.
 
-    What has a shape and a NumPy dtype is not read: it may be in a file. Lists and arrays
-    of other libraries become NumPy arrays.
+    An object with a shape and a NumPy dtype is not read: it may be a file. Lists and
+    arrays of other libraries become NumPy arrays.
 
     Raises:
         ValueError: for ragged lists, text, objects, and integers that the floats beside
@@ -60,13 +60,13 @@ def array(name: str, value: Any, wanted: str = "an array of numbers or bools") -
 
 
 class Rows:
-    """N rows of like trees: each leaf has one dtype and rank in all rows.
+    """N sequences, trees of one structure; each leaf has one dtype and rank in all rows.
 
-    Rows of no elements say nothing about the dtype: NumPy takes an empty list for floats.
+    A row of no steps does not decide the dtype: NumPy makes an empty list float64.
 
     Args:
         name: of the argument, for errors.
-        given: N arrays [T, ...], or N like trees of such.
+        given: N arrays [T, ...], or N trees of them.
 
     Attributes:
         lengths: int [N].
@@ -89,6 +89,8 @@ class Rows:
             )
         if not len(given):
             raise ValueError(f"{name}: expected at least one, got none.")
+        if len(given) >= 2**30:
+            raise ValueError(f"{name}: expected sequences that end, got {len(given)}.")
         first, structure = flat(f"{name}[0]", given[0])
         self.tree = jax.tree.unflatten(structure, range(len(first)))
         paths = [
@@ -108,7 +110,7 @@ class Rows:
             if isinstance(given, list | tuple):
                 rows.append(jax.tree.unflatten(structure, leaves))
         self.lengths = np.array(lengths)
-        # What reads from files when it is asked for a row is asked again for each batch.
+        # Other sequences may read from files: they are asked for rows batch by batch.
         self.given = rows or given
         column = lambda leaf: (self._row(i)[leaf] for i in range(len(lengths)))
         self.leaves = [form.settled(name, column(j)) for j, form in enumerate(forms)]
@@ -145,7 +147,7 @@ class _Form:
     def add(self, name: str, number: int, leaf: Any) -> None:
         empty = not leaf.shape[0]
         if empty and len(leaf.shape) == 1:
-            return  # of no steps: of whatever shape the others have
+            return  # no steps: it has the shape of the others
         if self.first is None:
             self.first, self.shape = number, tuple(leaf.shape[1:])
         if tuple(leaf.shape[1:]) != self.shape:
@@ -198,7 +200,7 @@ def _length(name: str, leaves: list, paths: list) -> int:
 
 
 def _joined(dtypes: list) -> Any:
-    """The dtype that holds all, or None: integers are never made floats by integers."""
+    """The dtype that holds all, or None. Integers alone never become floats."""
     try:
         dtype = np.result_type(*dtypes)
     except TypeError:
@@ -208,7 +210,7 @@ def _joined(dtypes: list) -> Any:
 
 
 def _may_lose(dtype: Any, to: Any) -> bool:
-    """Whether floats `to` lack some of the integers `dtype`."""
+    """Whether integers `dtype` have values that floats `to` do not."""
     if not jax.dtypes.issubdtype(dtype, np.integer) or dtype == to:
         return False
     if not jax.dtypes.issubdtype(to, np.inexact):
@@ -217,7 +219,7 @@ def _may_lose(dtype: Any, to: Any) -> bool:
 
 
 def _beyond(values: np.ndarray, to: Any) -> bool:
-    """Whether some of `values` lie beyond the integers that floats `to` hold in a row."""
+    """Whether some of `values` are larger than the integers that floats `to` all hold."""
     most = 2 ** (jax.numpy.finfo(to).nmant + 1)
     return bool(((values > most) | (values < -most)).any())
 
