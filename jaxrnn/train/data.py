@@ -24,7 +24,7 @@ def arrays(
     tree: Any,
     batch: int,
     *,
-    batch_axis: Any = 1,
+    batch_axis: Any = None,
     seed: int | None = None,
     epochs: int | None = None,
     drop_last: bool = True,
@@ -36,7 +36,8 @@ def arrays(
             is one array; trees are tuples, NamedTuples and dicts.
         batch: rows per batch.
         batch_axis: the axis of the N rows in each leaf: an int, or a tree of ints like
-            `tree`. It is the batch axis of the batches too.
+            `tree`; None: inferred from the shapes, axis 1 where all leaves have the same
+            size there. It is the batch axis of the batches too.
         seed: for the order of the rows, which differs in each epoch; None: not shuffled.
         epochs: how often each row is seen; None: no end. Validation data need an end.
         drop_last: whether the last rows of an epoch are left out if they do not fill a
@@ -113,6 +114,11 @@ class Window(NamedTuple):
     targets: np.ndarray
     resets: np.ndarray
 
+    @property
+    def batch_axis(self) -> "Window":
+        """The axis of the rows in each leaf, as `make_step` takes it."""
+        return Window(1, 1, 1)
+
 
 def streams(
     tokens: Any,
@@ -186,7 +192,7 @@ def streams(
 
     settings = dict(name="streams", batch=batch, length=length, separator=separator)
     settings["tokens"] = len(tokens)
-    where = rows_of(Window(*[None] * 3))
+    where = Window(1, 1, 1)
     return _dataset(
         at, count, epochs, batch_axis=where, batch_sizes={batch}, settings=settings
     )
@@ -205,6 +211,11 @@ class Bucket(NamedTuple):
     xs: Any
     lengths: np.ndarray
     labels: Any
+
+    @property
+    def batch_axis(self) -> "Bucket":
+        """The axis of the rows in each leaf, as `make_step` takes it."""
+        return Bucket(xs=1, lengths=0, labels=0)
 
 
 def buckets(
@@ -311,20 +322,13 @@ def buckets(
 
     settings = dict(name="buckets", batch=batch, seed=seed, widths=width_of, run=run)
     settings["rows"] = len(lengths)
-    where = rows_of(Bucket(*[None] * 3))
+    where = Bucket(xs=1, lengths=0, labels=0)
     data = _dataset(
         at, count, epochs, batch_axis=where, batch_sizes={batch}, settings=settings
     )
     longest = lambda n: n if seed is None else -(-n // -(-n // run))
     data.runs = {w: longest(n) for w, n in zip(width_of, counts, strict=True) if n}
     return data
-
-
-def rows_of(batch: Any) -> Any:
-    """The `batch_axis` of a `Bucket` or a `Window`; None for other batches."""
-    if isinstance(batch, Bucket):
-        return Bucket(xs=1, lengths=0, labels=0)
-    return Window(1, 1, 1) if isinstance(batch, Window) else None
 
 
 def longest_run(data: Any, batch: Any) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxrnn.extra import need
 from jaxrnn.train import parallel
-from jaxrnn.train.data import about, longest_run, rows_of, told
+from jaxrnn.train.data import about, longest_run, told
 from jaxrnn.train.rows import array, is_data
 from jaxrnn.train.step import State
 
@@ -274,29 +274,29 @@ def copied(name: str, batch: Any) -> Any:
     return jax.tree.map(np.array, checked(name, batch))
 
 
-def batch_axis_of(data: Any, batch: Any) -> Any:
-    """Where the rows are in the batches of `data`, as `batch_axis` says it, or None.
-
-    Args:
-        data: what `fit` was given; the library's own data sets know.
-        batch: one of them; a `Bucket` or a `Window` knows it by itself.
-    """
-    found = told(data, "batch_axis")
-    return rows_of(batch) if found is None else found
+def batch_axis_of(data: Any, given: Any) -> Any:
+    """`given`, or where `data` says that the rows of its batches are; None: unknown."""
+    return told(data, "batch_axis") if given is None else given
 
 
-def batch_sizes_of(data: Any, batch_axis: Any) -> frozenset[int] | None:
-    """The numbers of rows that batches of `data` have, or None where they are unknown.
+def check_rows(data: Any, batch_axis: Any, parts: int) -> None:
+    """Raises ValueError if a batch of `data` is known to have rows that do not divide.
 
-    Known for lists, and for the library's own data sets, also after grain's transformations
+    Known are lists, and the library's own data sets, also after grain's transformations
     that leave batches as they are.
     """
+    if parts == 1 or callable(data):
+        return
     if isinstance(data, Sequence):
-        axes = [parallel.batch_axes(batch, batch_axis) for batch in data]
-        first = lambda tree: jax.tree.leaves(tree)[0]
-        sizes = (np.shape(first(b))[first(a)] for b, a in zip(data, axes, strict=True))
-        return frozenset(map(int, sizes))
-    return told(data, "batch_sizes")
+        for batch in data:
+            parallel.batch_axes(batch, batch_axis, parts)
+    wrong = [n for n in told(data, "batch_sizes") or () if n % parts]
+    if wrong:
+        raise ValueError(
+            f"data: expected batches of rows that {parts} divides (accumulate times "
+            f"devices), got some of {', '.join(map(str, wrong))}. Choose another batch, "
+            "or drop_last=True where only the last one is short."
+        )
 
 
 def begun(data: Any) -> Any:

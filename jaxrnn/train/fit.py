@@ -14,11 +14,25 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrnn.train import identity, loop, parallel
 from jaxrnn.train.checkpoint import write_tree
-from jaxrnn.train.feed import Drawn, Fed, Group, begun
+from jaxrnn.train.feed import (
+    Drawn,
+    Fed,
+    Group,
+    batch_axis_of,
+    check_ends,
+    check_rows,
+    each,
+)
 from jaxrnn.train.nonfinite import NonFinite, first_bad
 from jaxrnn.train.record import add_up, plain, quotient, totals
 from jaxrnn.train.same import Same
-from jaxrnn.train.step import State, make_forward, make_gradient, make_step
+from jaxrnn.train.step import (
+    State,
+    check_count,
+    make_forward,
+    make_gradient,
+    make_step,
+)
 
 
 class Fitted(NamedTuple):
@@ -150,6 +164,12 @@ def fit(
     )
     parallel.check_mesh(mesh)
     _check_state(state)
+    check_count("accumulate", accumulate)
+    if valid is not None:
+        check_ends("valid", valid)
+    given, batch_axis = batch_axis, batch_axis_of(data, batch_axis)
+    valid_axis = batch_axis_of(valid, given) or batch_axis
+    check_rows(data, batch_axis, accumulate * parallel.size(mesh))
     source = (
         Drawn(data) if callable(data) else Fed(data, steps_per_call, batch_axis, mesh)
     )
@@ -167,7 +187,7 @@ def fit(
             state, batches, at, count
         ),
         evaluate=lambda params, shared: _evaluated(
-            loss, params, valid, shared, batch_axis, mesh
+            loss, params, each("valid", valid), shared, valid_axis, mesh
         ),
         place=functools.partial(_placed, mesh=mesh),
         failed=functools.partial(_not_finite, gradient, source),
@@ -223,7 +243,8 @@ def evaluate(
         >>> train.evaluate(loss, 1.0, [jnp.array([3.0, 3.0]), jnp.array([1.0])])
         {'loss': 2.6666666666666665}
     """
-    found = _evaluated(loss, params, batches, shared, batch_axis, mesh)
+    batch_axis = batch_axis_of(batches, batch_axis)
+    found = _evaluated(loss, params, each("batches", batches), shared, batch_axis, mesh)
     return {name: plain(value) for name, value in found.items()}
 
 
@@ -231,7 +252,7 @@ def _evaluated(loss, params, batches, shared, batch_axis, mesh) -> dict:
     """What `evaluate` returns, as arrays, NaN where a mean is not finite."""
     forward = _reused(_forward, (loss,), batch_axis=batch_axis, mesh=mesh)
     carry, sums = None, {}
-    for batch in begun(batches):
+    for batch in batches:
         carry, means = forward(params, carry, shared, batch)
         add_up(sums, totals(parallel.to_host(means)))
     if not sums:

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrnn.extra import need
 from jaxrnn.train import identity, loop, parallel
-from jaxrnn.train.feed import Drawn, Fed, begun
+from jaxrnn.train.feed import Drawn, Fed, batch_axis_of, check_ends, check_rows, each
 from jaxrnn.train.parallel import to_host
 from jaxrnn.train.record import add_up, quotient, totals
 from jaxrnn.train.step import Carry, State, check_count, check_means, make_step
@@ -170,6 +170,10 @@ def sweep(
     )
     parallel.check_mesh(mesh)
     check_count("accumulate", accumulate)
+    if valid is not None:
+        check_ends("valid", valid)
+    batch_axis = batch_axis_of(data, batch_axis)
+    check_rows(data, batch_axis, accumulate)
     hypers = _checked(hypers)
     total = len(next(iter(hypers.values())))
     size = total if at_a_time is None else at_a_time
@@ -434,7 +438,7 @@ def _programs(
 
     def validated(some, params, shared, batches):
         carry, sums = None, {}
-        for batch in begun(batches):
+        for batch in each("valid", batches):
             carry, means = check(some, params, carry, shared, batch)
             add_up(sums, totals(to_host(means)))
         if not sums:

@@ -362,7 +362,7 @@ ERRORS = {
         r"10 rows.*\[9\]",
     ),
     "axis": (
-        lambda: train.arrays((XS, LABELS), 3),
+        lambda: train.arrays((XS, LABELS), 3, batch_axis=1),
         r"batch\[1\]: expected the batch on axis 1",
     ),
     "many": (lambda: train.arrays(LABELS, 11, batch_axis=0), "at most 10"),

@@ -284,23 +284,36 @@ def test_kinds_are_told():
     assert json.dumps(fed(train.streams(np.arange(40), 2, 3)).kind)
 
 
-def test_where_rows_are_and_how_many():
-    data = train.arrays({"x": XS, "y": LABELS}, 3, batch_axis={"x": 1, "y": 0})
+def test_where_rows_are():
+    data = train.arrays({"x": XS, "y": LABELS}, 3)
     for some in (data, data[3:], data.to_iter_dataset()):
         assert feed.batch_axis_of(some, None) == {"x": 1, "y": 0}
-        assert feed.batch_sizes_of(some, None) == {3}
-    assert feed.batch_axis_of(mapped(data), data[0]) is None
-    assert feed.batch_sizes_of(mapped(data), None) is None
-    batch = buckets()[0]
-    for some in (buckets(), mapped(buckets()), [batch]):
-        axes = feed.batch_axis_of(some, batch)
-        assert axes == train.Bucket(1, 0, 0)
-        assert feed.batch_sizes_of(some, axes) in ({2}, None)
-    window = train.streams(np.arange(40), 2, 3)[0]
-    assert feed.batch_axis_of([window], window) == train.Window(1, 1, 1)
-    assert feed.batch_axis_of([XS], XS) is None
-    last = train.arrays(LABELS, 3, batch_axis=0, drop_last=False)
-    assert feed.batch_sizes_of(last, 0) == {3, 2} == {len(last[n]) for n in range(6)}
-    few = train.arrays(LABELS, 9, batch_axis=0, drop_last=False)
-    assert feed.batch_sizes_of(few, 0) == {8}
-    assert feed.batch_sizes_of([XS, XS[:, :3]], 1) == {8, 3}
+        assert feed.batch_axis_of(some, 0) == 0
+    assert feed.batch_axis_of(mapped(data), None) is None
+    assert feed.batch_axis_of(buckets(), None) == train.Bucket(1, 0, 0)
+    assert buckets()[0].batch_axis == train.Bucket(1, 0, 0)
+
+
+LAST = train.arrays(LABELS, 3, drop_last=False)
+ROWS = {
+    "a short last batch": (LAST, None, 3, "of 2"),
+    "the only one": (train.arrays(LABELS, 9, drop_last=False), None, 3, "of 8"),
+    "none divides": (LAST, None, 4, "of (2, 3|3, 2)"),
+    "buckets": (buckets(), None, 4, "of 2"),
+    "sliced": (LAST[5:], None, 3, "of 2"),
+    "a list": ([XS, XS[:, :3]], 1, 2, "that 2 divides"),
+    "fine": (LAST, None, 1, None),
+    "fine with two": (buckets(), None, 2, None),
+    "a fine list": ([XS, XS[:, :4]], None, 4, None),
+    "unknown": (mapped(LAST), None, 4, None),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_that_do_not_divide(name):
+    data, axis, parts, said = ROWS[name]
+    if said is None:
+        feed.check_rows(data, axis, parts)
+        return
+    with pytest.raises(ValueError, match=said):
+        feed.check_rows(data, axis, parts)
