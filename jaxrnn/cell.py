@@ -175,6 +175,22 @@ def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -
             )
 
 
+def wide(dtype: Any) -> np.dtype:
+    """float32, or `dtype` if that is a wider float: what sums and draws are made in."""
+    dtype = jnp.dtype(dtype)
+    wider = jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize > 4
+    return dtype if wider else jnp.dtype(jnp.float32)
+
+
+def aligned(a: jax.Array, like: jax.Array) -> jax.Array:
+    """`a` with leading axes of size 1, so that it has as many axes as `like`.
+
+    A bias ``[H]`` beside ``[*batch, H]``: under ``jax_numpy_rank_promotion="raise"``
+    JAX refuses to do this by itself.
+    """
+    return jax.lax.expand_dims(a, range(like.ndim - a.ndim))
+
+
 def select(where: jax.Array | None, then: Any, otherwise: Any) -> Any:
     """`then` where the bools [*batch] hold, else `otherwise`: trees of [*batch, ...].
 

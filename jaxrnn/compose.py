@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, Control, check_like, name_of, select
+from jaxrnn.cell import Cell, Control, aligned, check_like, name_of, select
 from jaxrnn.gated import Gated, gated
 
 
@@ -292,7 +292,7 @@ def learned_carry(cell: Cell) -> Cell:
                     f"params.carry: expected the last axes of {list(zero.shape)}, "
                     f"got {list(learned.shape)}."
                 )
-            return jnp.zeros_like(zero) + learned.astype(zero.dtype)
+            return jnp.zeros_like(zero) + aligned(learned.astype(zero.dtype), zero)
 
         return jax.tree.map(one, zeros, params.carry)
 

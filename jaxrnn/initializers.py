@@ -10,6 +10,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.cell import wide
+
 glorot_uniform = jax.nn.initializers.glorot_uniform()
 
 
@@ -63,8 +65,7 @@ def per_gate(
         True
     """
     dtype = jnp.zeros((), dtype).dtype
-    wide = jnp.promote_types(dtype, jnp.float32)
-    draws = [init(k, shape, wide) for k in jax.random.split(key, gates)]
+    draws = [init(k, shape, wide(dtype)) for k in jax.random.split(key, gates)]
     return jnp.concatenate(draws, axis=-1).astype(dtype)
 
 

@@ -85,7 +85,9 @@ def unroll(
     resets = _steps("resets", resets, length, batch)
     if lengths is not None:
         lengths = _lengths(lengths, length, batch)
-        inside = jnp.arange(length).reshape((-1,) + (1,) * lengths.ndim) < lengths
+        steps = jnp.arange(length)
+        ends = lengths.astype(steps.dtype)[None]
+        inside = jnp.expand_dims(steps, range(1, ends.ndim)) < ends
         valid = inside if valid is None else valid & inside
         resets = None if resets is None else resets & inside
     fresh = None if resets is None else cell.initial_carry(params, x)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from jaxrnn.cell import Cell, spec_of
+from jaxrnn.cell import Cell, aligned, spec_of
 from jaxrnn.cells.options import (
     check_features,
     check_gate_bias,
@@ -48,12 +48,12 @@ class GRUGates(NamedTuple):
 
 
 def project(params, x):
-    return tuple(jnp.split(x @ params.wx + params.b, 3, axis=-1))
+    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 3, axis=-1))
 
 
 def recur(params, h, z):
     r, k, n = jnp.split(h @ params.wh, 3, axis=-1)
-    return z[0] + r, z[1] + k, z[2], n + params.bn
+    return z[0] + r, z[1] + k, z[2], n + aligned(params.bn, n)
 
 
 def gates(params, h, pre):

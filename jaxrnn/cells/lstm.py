@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from jaxrnn.cell import Cell, spec_of
+from jaxrnn.cell import Cell, aligned, spec_of
 from jaxrnn.cells.options import (
     check_features,
     check_gate_bias,
@@ -54,7 +54,7 @@ class LSTMGates(NamedTuple):
 
 
 def project(params, x):
-    return tuple(jnp.split(x @ params.wx + params.b, 4, axis=-1))
+    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 4, axis=-1))
 
 
 def recur(params, carry, z):

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.cell import wide
+
 
 def check_hidden(hidden: Any) -> int:
     """`hidden` as an int. Raises ValueError if it is no positive integer."""
@@ -46,13 +48,11 @@ def draw_bias(gates, bias_init, key, hidden, dtype, **start) -> jax.Array:
         start: gate letter -> number or array [hidden].
     """
     dtype = jnp.zeros((), dtype).dtype
-    wide = jnp.promote_types(dtype, jnp.float32)
     if bias_init is None:
-        b = [
-            jnp.broadcast_to(jnp.asarray(start.get(g, 0), wide), hidden) for g in gates
-        ]
+        starts = [jnp.asarray(start.get(g, 0), wide(dtype)) for g in gates]
+        b = [jnp.broadcast_to(one, hidden) for one in starts]
         return jnp.concatenate(b).astype(dtype)
-    b = bias_init(key, hidden, wide)
+    b = bias_init(key, hidden, wide(dtype))
     if b.shape != (len(gates) * hidden,):
         raise ValueError(
             f"bias_init: expected a bias [{len(gates) * hidden}] for the gates "

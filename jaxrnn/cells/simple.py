@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, spec_of
+from jaxrnn.cell import Cell, aligned, spec_of
 from jaxrnn.cells.options import check_features, check_hidden, draw_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
@@ -30,7 +30,7 @@ class SimpleRNNGates(NamedTuple):
 
 
 def project(params, x):
-    return (x @ params.wx + params.b,)
+    return (x @ params.wx + aligned(params.b, x),)
 
 
 def recur(params, h, z):

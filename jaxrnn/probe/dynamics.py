@@ -260,7 +260,8 @@ def _diagonal(f: Callable, carry: Any, *, once: bool) -> Any:
 
 def _decay(total: jax.Array, count: jax.Array) -> jax.Array:
     """Steps to 1/e, of a sum of logarithms over `count` steps."""
-    mean = total / count.reshape(count.shape + (1,) * (total.ndim - count.ndim))
+    axes = range(count.ndim, total.ndim)
+    mean = total / jnp.expand_dims(count.astype(total.dtype), axes)
     # Where nothing decays, growth has no time scale either.
     return jnp.where(mean >= 0, jnp.inf, -1 / mean)
 

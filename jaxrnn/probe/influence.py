@@ -85,7 +85,7 @@ def memory_span(
     shown = jax.tree.map(lambda h: jnp.zeros(h.shape[1:], h.dtype), hs)
     start = jax.tree.map(spread, (carry, shown))
     (_, h), _ = jax.lax.scan(step, start, (jnp.arange(length), xs, others))
-    return jax.tree.map(lambda h: norm(h[:-1] - h[-1]), h)
+    return jax.tree.map(lambda h: norm(h[:-1] - h[-1:]), h)
 
 
 def ablation(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.tasks import marked
-from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.batch import Batch, clock
 
 OPTIMUM = 0.0
 BASELINE = 1 / 6  # the variance of a sum of two uniform numbers
@@ -52,9 +52,9 @@ def draw(key: jax.Array, batch: int, *, length: int) -> Batch:
     half = length // 2
     one = jax.random.randint(early, (batch,), 0, half, jnp.int32)
     two = jax.random.randint(late, (batch,), half, length, jnp.int32)
-    steps = jnp.arange(length)[:, None]
-    marks = (steps == one) | (steps == two)
-    answer = jnp.sum(numbers * marks, axis=0)
+    steps = clock(length)
+    marks = (steps == one[None]) | (steps == two[None])
+    answer = jnp.sum(jnp.where(marks, numbers, 0), axis=0)
     lengths = jnp.full(batch, length, jnp.int32)
     return marked.asked(numbers, marks, answer, lengths)
 

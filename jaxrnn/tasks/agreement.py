@@ -229,18 +229,19 @@ def most_attractors(distance: int) -> int:
 def _draw(key, least, most, attractors, length):
     """One sentence; `vmap` makes it a batch."""
     phrases = most_attractors(length - 2)  # room for so many
-    each = jnp.arange(phrases)
+    each = jnp.arange(phrases, dtype=jnp.int32)
     # One draw for everything: to compile a draw for each word takes 10 times longer.
     chances = iter(jax.random.uniform(key, (29, phrases), jnp.float32))
 
     def among(low, high):
         """An integer for each phrase, from low to high, high left out."""
-        return low + (next(chances) * (high - low)).astype(jnp.int32)
+        width = jnp.asarray(high - low, jnp.float32)
+        return low + (next(chances) * width).astype(jnp.int32)
 
     def varied(words):
         """An id for each phrase, uniform, never that of the phrase before."""
         step = jnp.where(each == 0, among(0, len(words)), among(1, len(words)))
-        return _ID[words[0]] + jnp.cumsum(step) % len(words)
+        return _ID[words[0]] + jnp.cumsum(step, dtype=jnp.int32) % len(words)
 
     def choose(count, *allowed):
         """`count` of the allowed places, all choices alike."""
@@ -250,7 +251,7 @@ def _draw(key, least, most, attractors, length):
         chosen = (
             jnp.zeros(allowed.size, bool)
             .at[first]
-            .set(jnp.arange(allowed.size) < count)
+            .set(jnp.arange(allowed.size, dtype=jnp.int32) < count)
         )
         return chosen.reshape(allowed.shape)
 
@@ -265,15 +266,20 @@ def _draw(key, least, most, attractors, length):
     there = each < count
     spare = distance - 3 * count
     clause = there & ((among(0, 3) == 0) | (each == 0))
-    clause &= jnp.cumsum(clause) <= spare
-    adverb, size, look = choose(spare - clause.sum(), clause, there, there)
+    clause &= jnp.cumsum(clause, dtype=jnp.int32) <= spare
+    adverb, size, look = choose(
+        spare - clause.sum(dtype=jnp.int32), clause, there, there
+    )
 
     # Who did it, and which nouns stand in between.
     plural, subject = among(0, 2)[0], among(0, SUBJECTS)[0]
     if attractors is None:
         numbered, plurals = there & (among(0, 2) == 0), among(0, 2)
     else:
-        numbered, plurals = choose(attractors, there)[0], jnp.full(phrases, 1 - plural)
+        numbered, plurals = (
+            choose(attractors, there)[0],
+            jnp.full(phrases, 1 - plural, jnp.int32),
+        )
     noun = jnp.where(
         numbered, varied(SINGULAR) + plurals * len(SINGULAR), varied(NEUTRAL)
     )
@@ -281,7 +287,7 @@ def _draw(key, least, most, attractors, length):
     verb = jnp.where(numbered, varied(DEEDS[:-1]), varied(DEEDS))
 
     columns = (
-        (clause, _ID["which"] + (each > 0)),
+        (clause, _ID["which"] + (each > 0).astype(jnp.int32)),
         (adverb, varied(ADVERBS)),
         (there, jnp.where(clause, verb, varied(PREPOSITIONS))),
         (there, varied(DETERMINERS)),
@@ -291,7 +297,7 @@ def _draw(key, least, most, attractors, length):
     )
     said = jnp.stack([said for said, _ in columns], axis=1).reshape(-1)
     words = jnp.stack([word for _, word in columns], axis=1).reshape(-1)
-    place = jnp.where(said, 1 + jnp.cumsum(said), length)
+    place = jnp.where(said, 1 + jnp.cumsum(said, dtype=jnp.int32), length)
     tokens = jnp.zeros(length, jnp.int32).at[place].set(words, mode="drop")
     tokens = tokens.at[0].set(_ID[DETERMINERS[0]] + among(0, len(DETERMINERS))[0])
     tokens = tokens.at[1].set(_ID[SINGULAR[0]] + subject + plural * len(SINGULAR))

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 
 class Batch(NamedTuple):
@@ -19,3 +20,8 @@ class Batch(NamedTuple):
     targets: jax.Array
     mask: jax.Array
     lengths: jax.Array
+
+
+def clock(steps: int) -> jax.Array:
+    """The steps 0 to `steps` - 1 beside rows, int32 [T, 1]."""
+    return jnp.arange(steps, dtype=jnp.int32)[:, None]

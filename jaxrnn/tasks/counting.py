@@ -14,7 +14,7 @@ beyond the trained ones.
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.batch import Batch, clock
 
 VOCABULARY = ("S", "a", "b", "c")  # of inputs: S begins a string
 NEXT = ("a", "b", "c", "end")  # of targets
@@ -79,14 +79,14 @@ def strings(n: jax.Array, *, letters: int = 2, most: int) -> Batch:
     if letters not in (2, 3):
         raise ValueError(f"letters: expected 2 or 3, got {letters}.")
     n = jnp.asarray(n, jnp.int32)
-    steps = jnp.arange(1 + letters * most)[:, None]
+    steps = clock(1 + letters * most)
     lengths = 1 + letters * n
-    mask = steps < lengths
-    inputs = jnp.where(mask, -(-steps // n), 0).astype(jnp.int32)
-    following = jnp.where(steps == lengths - 1, len(NEXT) - 1, steps // n)
+    mask = steps < lengths[None]
+    inputs = jnp.where(mask, -(-steps // n[None]), 0)
+    following = jnp.where(steps == lengths[None] - 1, len(NEXT) - 1, steps // n[None])
     targets = jax.nn.one_hot(following, len(NEXT), dtype=jnp.float32)
     targets = targets.at[..., :2].max((inputs == 1)[..., None].astype(jnp.float32))
-    return Batch(inputs, targets * mask[..., None], mask, lengths)
+    return Batch(inputs, jnp.where(mask[..., None], targets, 0), mask, lengths)
 
 
 def baseline(n: tuple[int, int]) -> float:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.extra import need
-from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.batch import Batch, clock
 
 OPTIMUM = 1.0
 CLASSES = 10
@@ -129,8 +129,8 @@ def sequences(pixels: jax.Array, labels: jax.Array, by: str = "pixels") -> Batch
         raise ValueError(f"by: expected one of {tuple(STEPS)}, got {by!r}.")
     steps, batch = STEPS[by], len(labels)
     inputs = jnp.moveaxis(jnp.reshape(jnp.asarray(pixels), (batch, steps, -1)), 1, 0)
-    mask = jnp.arange(steps)[:, None] == jnp.full(batch, steps - 1)
-    targets = jnp.asarray(labels, jnp.int32) * mask
+    mask = jnp.broadcast_to(clock(steps) == steps - 1, (steps, batch))
+    targets = jnp.where(mask, jnp.asarray(labels, jnp.int32)[None], 0)
     return Batch(inputs, targets, mask, jnp.full(batch, steps, jnp.int32))
 
 

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.batch import Batch, clock
 
 OPTIMUM = 1.0
 # How many different inputs each task has, `ASK` among them, the last.
@@ -117,7 +117,7 @@ def cycle_navigation(
         ([[2, 1, 2, 1, 3], [1, 0, 0, 1, 3]], [2, 3])
     """
     symbols, lengths = _symbols(key, batch, length, 3)
-    inside = jnp.arange(len(symbols))[:, None] < lengths
+    inside = clock(len(symbols)) < lengths[None]
     place = jnp.sum(jnp.where(inside, symbols - 1, 0), axis=0, dtype=jnp.int32) % 5
     return _asked(symbols, lengths, place[None], ASK["cycle_navigation"], 1)
 
@@ -171,7 +171,7 @@ def modular_arithmetic(
 
     # The operator before each digit; before the first one stands a plus.
     before = jnp.concatenate([jnp.zeros_like(operators[:1]), operators[:-1]])
-    there = jnp.arange(terms)[:, None] < counts
+    there = clock(terms) < counts[None]
     zero = jnp.zeros(batch, jnp.int32)
     (total, product), _ = jax.lax.scan(read, (zero, zero), (digits, before, there))
     symbols = jnp.stack([digits, 5 + operators], axis=1).reshape(2 * terms, batch)
@@ -200,7 +200,7 @@ def bucket_sort(key: jax.Array, batch: int, *, length: int | tuple[int, int]) ->
         ([3, 1, 1, 3, 5, 5, 5, 5], [0, 0, 0, 0, 1, 1, 3, 3])
     """
     symbols, lengths = _symbols(key, batch, length, 5)
-    inside = jnp.arange(len(symbols))[:, None] < lengths
+    inside = clock(len(symbols)) < lengths[None]
     ordered = jnp.sort(jnp.where(inside, symbols, 5), axis=0)
     return _asked(symbols, lengths, ordered, ASK["bucket_sort"], lengths)
 
@@ -300,16 +300,16 @@ def _symbols(key, batch, length, count) -> tuple:
     of_lengths, of_symbols = jax.random.split(key)
     lengths = jax.random.randint(of_lengths, (batch,), least, most + 1, jnp.int32)
     symbols = jax.random.randint(of_symbols, (most, batch), 0, count, jnp.int32)
-    return jnp.where(jnp.arange(most)[:, None] < lengths, symbols, 0), lengths
+    return jnp.where(clock(most) < lengths[None], symbols, 0), lengths
 
 
 def _asked(symbols, lengths, answers, ask, count) -> Batch:
     """The symbols, then `ask` at `count` steps, where the answers [A, B] are wanted."""
-    steps = jnp.arange(len(symbols) + len(answers))[:, None]
-    mask = (lengths <= steps) & (steps < lengths + count)
+    steps, ends = clock(len(symbols) + len(answers)), lengths[None]
+    mask = (ends <= steps) & (steps < (lengths + count)[None])
     rest = jnp.zeros((len(answers), symbols.shape[1]), jnp.int32)
-    shown = jnp.where(steps < lengths, jnp.concatenate([symbols, rest]), 0)
-    at = jnp.clip(steps - lengths, 0, len(answers) - 1)
+    shown = jnp.where(steps < ends, jnp.concatenate([symbols, rest]), 0)
+    at = jnp.clip(steps - ends, 0, len(answers) - 1)
     wanted = jnp.take_along_axis(answers, at, axis=0)
     targets = jnp.where(mask, wanted, 0)
     return Batch(jnp.where(mask, ask, shown), targets, mask, lengths + count)

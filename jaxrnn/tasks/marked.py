@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.batch import Batch, clock
 
 
 def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
@@ -17,15 +17,15 @@ def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
     of_numbers, of_lengths, early, late = jax.random.split(key, 4)
     most = length + length // 10
     lengths = jax.random.randint(of_lengths, (batch,), length, most + 1, jnp.int32)
-    steps = jnp.arange(most)[:, None]
-    inside = steps < lengths
+    steps, ends = clock(most), lengths[None]
+    inside = steps < ends
     numbers = jax.random.uniform(of_numbers, (most, batch), jnp.float32, least)
     one = jax.random.randint(early, (batch,), 0, 10, jnp.int32)
     two = jax.random.randint(late, (batch,), 0, length // 2 - 1, jnp.int32)
-    two = two + (two >= one)  # of those that are left
-    marks = (steps == one) | (steps == two)
-    marks = jnp.where((steps == 0) | (steps == lengths - 1), -1, marks)
-    return numbers * inside, marks * inside, lengths
+    two = two + (two >= one).astype(two.dtype)  # of those that are left
+    marks = ((steps == one[None]) | (steps == two[None])).astype(jnp.int32)
+    marks = jnp.where((steps == 0) | (steps == ends - 1), -1, marks)
+    return jnp.where(inside, numbers, 0), jnp.where(inside, marks, 0), lengths
 
 
 def lost(length: int) -> float:
@@ -36,5 +36,6 @@ def lost(length: int) -> float:
 def asked(numbers, marks, answer, lengths) -> Batch:
     """Inputs of numbers and marks, with the answer at each row's last step."""
     inputs = jnp.stack([numbers, marks.astype(numbers.dtype)], axis=-1)
-    mask = jnp.arange(len(numbers))[:, None] == lengths - 1
-    return Batch(inputs, (answer * mask)[..., None], mask, lengths)
+    mask = clock(len(numbers)) == lengths[None] - 1
+    targets = jnp.where(mask, answer[None], 0)[..., None]
+    return Batch(inputs, targets, mask, lengths)

@@ -91,7 +91,7 @@ def draw(key: jax.Array, batch: int, *, length: int = 40) -> Batch:
     states, inputs = _walk(key, batch, share, _NEXT)
     inside = states != _OVER
     mask = inside & (_to(states, inputs) != _OVER)
-    targets = _legal(_to(states, inputs)) * mask[..., None]
+    targets = jnp.where(mask[..., None], _legal(_to(states, inputs)), 0)
     lengths = jnp.sum(inside, axis=0, dtype=jnp.int32)
     return Batch(jnp.where(inside, inputs, 0), targets, mask, lengths)
 

@@ -13,7 +13,7 @@ thirds) stands an X or a Y. XX, XY, YX, YY are the four classes, XXX to YYY eigh
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.batch import Batch, clock
 
 VOCABULARY = ("B", "E", "a", "b", "c", "d", "X", "Y")
 OPTIMUM = 1.0
@@ -56,19 +56,21 @@ def draw(key: jax.Array, batch: int, *, symbols: int = 2, length: int = 100) -> 
     of_lengths, of_rest, of_steps, of_symbols = jax.random.split(key, 4)
     most = length + length // 10
     lengths = jax.random.randint(of_lengths, (batch,), length, most + 1, jnp.int32)
-    steps = jnp.arange(most)[:, None]
+    steps, last = clock(most), lengths[None] - 1
     inputs = jax.random.randint(
         of_rest, (most, batch), _DISTRACTOR, _DISTRACTOR + 4, jnp.int32
     )
     drawn = jax.random.randint(of_symbols, (symbols, batch), 0, 2, jnp.int32)
     keys = jax.random.split(of_steps, symbols)
-    for symbol, where, (first, last) in zip(drawn, keys, WINDOWS[symbols], strict=True):
-        least, end = first * length // 100, last * length // 100 + 1
+    for symbol, where, (first, until) in zip(
+        drawn, keys, WINDOWS[symbols], strict=True
+    ):
+        least, end = first * length // 100, until * length // 100 + 1
         at = jax.random.randint(where, (batch,), least, end, jnp.int32)
-        inputs = jnp.where(steps == at, _X + symbol, inputs)
+        inputs = jnp.where(steps == at[None], _X + symbol[None], inputs)
     inputs = jnp.where(steps == 0, _START, inputs)
-    inputs = jnp.where(steps == lengths - 1, _END, inputs)
-    inputs = jnp.where(steps < lengths, inputs, 0)
+    inputs = jnp.where(steps == last, _END, inputs)
+    inputs = jnp.where(steps <= last, inputs, 0)
     number = sum(row << n for n, row in enumerate(drawn[::-1]))
-    mask = steps == lengths - 1
-    return Batch(inputs, number * mask, mask, lengths)
+    mask = steps == last
+    return Batch(inputs, jnp.where(mask, number[None], 0), mask, lengths)

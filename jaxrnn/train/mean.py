@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.cell import wide
+
 
 class Mean(NamedTuple):
     """A mean before its division: `total` over `weight`, scalars both.
@@ -121,14 +123,14 @@ def mean(values: jax.Array, where: jax.Array | None = None) -> Mean:
     """
     values = jnp.asarray(values)
     # Half precision cannot count beyond a few thousand.
-    wide = jnp.promote_types(values.dtype, jnp.float32)
+    kind = wide(values.dtype)
     if where is None:
-        return Mean(jnp.sum(values, dtype=wide), jnp.asarray(values.size, wide))
+        return Mean(jnp.sum(values, dtype=kind), jnp.asarray(values.size, kind))
     where = jnp.asarray(where)
     if where.dtype != bool or where.shape != values.shape:
         raise ValueError(
             f"where: expected bool {list(values.shape)}, as values, got {where.dtype} "
             f"{list(where.shape)}. For lengths: jnp.arange(T)[:, None] < lengths."
         )
-    total = jnp.sum(jnp.where(where, values, 0), dtype=wide)
-    return Mean(total, jnp.sum(where, dtype=wide))
+    total = jnp.sum(jnp.where(where, values, 0), dtype=kind)
+    return Mean(total, jnp.sum(where, dtype=kind))

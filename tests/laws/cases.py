@@ -26,6 +26,11 @@ class OwnCarry(NamedTuple):
     ticks: jax.Array
 
 
+def times(vector, rows):
+    """``vector [H]`` times every row of ``rows [*batch, H]``."""
+    return jnp.expand_dims(vector, tuple(range(rows.ndim - 1))) * rows
+
+
 def own_gated(hidden: int, rate: Any = 0.3, picks: Any = 1) -> jaxrnn.Cell:
     """A user's gated cell that uses every freedom: hyperparameters in recur, in gates and
     in the state equation, params in gates, an integer in the carry, another width of
@@ -58,7 +63,10 @@ def own_gated(hidden: int, rate: Any = 0.3, picks: Any = 1) -> jaxrnn.Cell:
         initial_carry=initial_carry,
         project=lambda p, x: tuple(jnp.split(x @ p.wx, 2, -1)),
         recur=recur,
-        gates=lambda p, c, a: (jax.nn.sigmoid(a[0] + p.peep * c.s), jnp.tanh(a[1])),
+        gates=lambda p, c, a: (
+            jax.nn.sigmoid(a[0] + times(p.peep, c.s)),
+            jnp.tanh(a[1]),
+        ),
         update=update,
         output=lambda c: jnp.concatenate([c.s, jnp.tanh((2 + rate) * c.s)], -1),
     )
@@ -66,7 +74,7 @@ def own_gated(hidden: int, rate: Any = 0.3, picks: Any = 1) -> jaxrnn.Cell:
 
 def bare_step(params, carry, x):
     """A user's own function, whose carry has another width than its output."""
-    carry = jnp.tanh(carry * params["keep"] + x @ params["w"])
+    carry = jnp.tanh(times(params["keep"], carry) + x @ params["w"])
     return carry, carry[..., :2] ** 2
 
 

@@ -300,7 +300,11 @@ def test_zeros_in_the_padding_pollute_the_backward_direction():
 @exhibit(
     15,
     "jax-ml/jax#15169",
-    plant=(UNROLL, "lengths.ndim) < lengths", "lengths.ndim) >= length - lengths"),
+    plant=(
+        UNROLL,
+        "ends.ndim)) < ends",
+        "ends.ndim)) >= length - ends",
+    ),
 )
 def test_reversed_time_begins_in_the_padding():
     """The reference implementation knew no lengths, and so read padding first."""

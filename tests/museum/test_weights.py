@@ -18,7 +18,7 @@ sigmoid = lambda a: 1 / (1 + np.exp(-a))
 @exhibit(
     34,
     "patrick-kidger/equinox#215",
-    plant=(LSTM, "x @ params.wx + params.b", "x @ params.wx"),
+    plant=(LSTM, " + aligned(params.b, x)", ""),
 )
 def test_a_bias_that_is_ignored():
     """The option to have a bias was inverted; tests had looked at shapes alone."""
@@ -36,8 +36,8 @@ def test_a_bias_that_is_ignored():
     "google/flax@1a3d87a",
     plant=(
         OPTIONS,
-        "b = bias_init(key, hidden, wide)",
-        "b = 0 * bias_init(key, hidden, wide)",
+        "b = bias_init(key, hidden, wide(dtype))",
+        "b = 0 * bias_init(key, hidden, wide(dtype))",
     ),
 )
 def test_a_bias_initializer_without_effect():
@@ -156,7 +156,11 @@ def test_gates_in_another_order():
 @exhibit(
     41,
     "microsoft/onnxruntime#3893",
-    plant=(GRU, "n + params.bn", "n + jnp.where(params.bn == 0, z[0][:1], params.bn)"),
+    plant=(
+        GRU,
+        "n + aligned(params.bn, n)",
+        "n + jnp.where(params.bn == 0, z[0][:1], params.bn)",
+    ),
 )
 def test_a_gru_without_biases_in_a_batch_of_three():
     """Without biases, and from the third row on, it read memory that was not its own."""

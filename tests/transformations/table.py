@@ -393,6 +393,7 @@ CHECKS = {
     'numpy_dtype_promotion("strict")': under(
         lambda: jax.numpy_dtype_promotion("strict")
     ),
+    'numpy_rank_promotion("raise")': under(lambda: jax.numpy_rank_promotion("raise")),
 }
 TRANSFORMATIONS: dict[str, Callable] = {
     "jit": jit,

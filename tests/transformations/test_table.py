@@ -29,6 +29,7 @@ UNDER = (
     "export with symbolic time and batch, stored",
     "checking_leaks",
     'numpy_dtype_promotion("strict")',
+    'numpy_rank_promotion("raise")',
 )
 # And `make slow` these, each of another kind, under all of them.
 SLOW = ("lstm", QUICK, "bare", "stack", "bidirectional")
