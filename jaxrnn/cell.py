@@ -1,6 +1,9 @@
 """What a cell is: a NamedTuple of pure functions, and what `unroll` tells it."""
 
+import functools
+import operator
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import jax
@@ -52,6 +55,69 @@ class Cell(NamedTuple):
 
     def __repr__(self) -> str:
         return show(self.spec) if self.spec else f"Cell({self.step})"
+
+    def __reduce__(self) -> tuple:
+        """As the call that made it, where a factory did: see `factory`."""
+        call = _call_of(self)
+        return (_called, call) if call else (Cell, tuple(self))
+
+    def __deepcopy__(self, memo: Any) -> "Cell":
+        return self
+
+
+def factory(make: Callable) -> Callable:
+    """A function that makes cells, which pickle as the call that made them.
+
+    So a cell that is sent to another process is made there anew. The same call gives the
+    same cell, there and here, so that what holds one is equal where Flax and jit compare
+    what is static; but for arguments that are arrays or may hold traced values.
+    """
+    known = functools.lru_cache(maxsize=1024, typed=True)(make)
+
+    @functools.wraps(make)
+    def called(*args, **options):
+        values = (*args, *options.values())
+        cell = (known if all(map(_fixed, values)) else make)(*args, **options)
+        cell.step.made = (cell, called, args, options)
+        return cell
+
+    return called
+
+
+def _call_of(cell: Cell) -> tuple | None:
+    """``(make, args, options)`` that made the cell, unless a field was replaced since."""
+    made, *call = getattr(cell.step, "made", (None,))
+    as_made = made is not None and all(map(operator.is_, cell, made))
+    return tuple(call) if as_made else None
+
+
+def _called(make: Callable, args: tuple, options: dict) -> Cell:
+    return make(*args, **options)
+
+
+def _fixed(value: Any, seen: tuple = ()) -> bool:
+    """Whether a value may be kept as a key: it is hashable and holds nothing traced."""
+    if any(value is s for s in seen):  # a function that calls itself
+        return True
+    if isinstance(value, Cell) and (call := _call_of(value)):
+        held = (*call[1], *call[2].values())
+    elif isinstance(value, tuple):
+        held = value
+    elif isinstance(value, functools.partial):
+        held = (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, FunctionType):
+        try:
+            held = tuple(c.cell_contents for c in value.__closure__ or ())
+        except ValueError:  # not assigned yet
+            return False
+        held += value.__defaults__ or ()
+    else:
+        try:
+            hash(value)
+        except TypeError:
+            return False
+        return True
+    return all(_fixed(inner, (*seen, value)) for inner in held)
 
 
 def show(spec: tuple) -> str:

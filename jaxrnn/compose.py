@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, Control, aligned, check_like, name_of, select
+from jaxrnn.cell import Cell, Control, aligned, check_like, factory, name_of, select
 from jaxrnn.gated import Gated, gated
 
 
+@factory
 def stack(*cells: Cell) -> Cell:
     """Cells on top of each other: each reads the outputs of the one before.
 
@@ -82,6 +83,7 @@ def stack(*cells: Cell) -> Cell:
     return Cell(init, initial_carry, step, unroll, cells, _spec("stack", *cells))
 
 
+@factory
 def residual(cell: Cell) -> Cell:
     """The cell's input added to its output: ``h + x``.
 
@@ -143,6 +145,7 @@ MERGES = {
 }
 
 
+@factory
 def bidirectional(
     forward: Cell, backward: Cell | None = None, *, merge: str | Callable = "concat"
 ) -> Cell:
@@ -214,6 +217,7 @@ def bidirectional(
     return Cell(init, initial_carry, step, unroll, cells, spec)
 
 
+@factory
 def with_carries(cell: Cell) -> Cell:
     """The cell with its carry shown at every step: its h is ``(h, carry)``.
 
@@ -257,6 +261,7 @@ class LearnedCarryParams(NamedTuple):
     carry: Any
 
 
+@factory
 def learned_carry(cell: Cell) -> Cell:
     """The cell with its initial carry as a parameter, to which resets go too.
 

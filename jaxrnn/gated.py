@@ -1,6 +1,5 @@
 """A gated cell from its equations: project, recur, gates, update, output."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, arrays, check_like, retype
+from jaxrnn.cell import Cell, arrays, check_like, factory, retype
 
 
 class Gated(NamedTuple):
@@ -31,6 +30,7 @@ class Gated(NamedTuple):
     output: Callable
 
 
+@factory
 def gated(
     *,
     init: Callable,
@@ -87,9 +87,13 @@ def gated(
     """
     parts = Gated(project, recur, gates, update, output)
 
-    @functools.lru_cache  # holds shapes, never a traced value
+    types: dict = {}  # by the number of features; a dict, because it can be pickled
+
     def expected(features: int) -> Any:
-        return jax.eval_shape(lambda: init(jax.random.key(0), features))
+        if features not in types:
+            drawn = lambda: init(jax.random.key(0), features)
+            types[features] = jax.eval_shape(drawn)
+        return types[features]
 
     def checked(params, x):
         if hasattr(x, "ndim") and x.ndim and jnp.issubdtype(x.dtype, jnp.floating):

@@ -1,6 +1,5 @@
 """What the Flax modules of `jaxrnn.nnx` and `jaxrnn.linen` share: no state, no Flax."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,24 +18,13 @@ def layers(
 ) -> Cell:
     """`num_layers` of ``make(hidden, **options)``, each read both ways if asked.
 
-    The same call gives the same cell, so that modules of one kind are equal where Flax
-    and jit compare what is static; but for options that are arrays or traced.
+    The same call gives the same cell, as `jaxrnn.cell.factory` says.
     """
     if not isinstance(num_layers, int | np.integer) or num_layers < 1:
         raise ValueError(
             f"num_layers: expected a positive integer, got {num_layers!r}."
         )
-    asked = (make, hidden, num_layers, bidirectional, tuple(options.items()))
-    try:
-        hash(asked)
-    except TypeError:
-        return _made.__wrapped__(*asked)
-    return _made(*asked)
-
-
-@functools.lru_cache(maxsize=256, typed=True)
-def _made(make, hidden, num_layers, bidirectional, options) -> Cell:
-    cell = make(hidden, **dict(options))
+    cell = make(hidden, **options)
     return stack(*[both_ways(cell) if bidirectional else cell] * num_layers)
 
 

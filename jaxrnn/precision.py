@@ -9,7 +9,7 @@ from jax import lax
 from jax.core import eval_jaxpr
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.cell import Cell, spec_of
+from jaxrnn.cell import Cell, factory, spec_of
 from jaxrnn.gated import Gated, gated
 
 FLOATS = ("bfloat16", "float16", "float32", "float64")
@@ -81,6 +81,12 @@ def precision(
             f"accum: expected a float at least as wide as compute={low}, got {summed}. "
             "Leave it out, or name a narrower compute."
         )
+    return _precise(cell, low, kept, summed)
+
+
+@factory
+def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
+    """`precision` in dtypes that no longer depend on JAX's default float."""
     name, *options = spec_of("precision", compute=low, carry=kept, accum=summed)
     spec = (name, ("cells", (cell.spec,)), *options)
     if isinstance(cell.parts, Gated):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from jaxrnn.cell import Cell, aligned, spec_of
+from jaxrnn.cell import Cell, aligned, factory, spec_of
 from jaxrnn.cells.options import (
     check_features,
     check_gate_bias,
@@ -71,6 +71,7 @@ def output(h):
     return h
 
 
+@factory
 def gru(
     hidden: int,
     *,

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from jaxrnn.cell import Cell, aligned, spec_of
+from jaxrnn.cell import Cell, aligned, factory, spec_of
 from jaxrnn.cells.options import (
     check_features,
     check_gate_bias,
@@ -77,6 +77,7 @@ def output(carry):
     return carry.h
 
 
+@factory
 def lstm(
     hidden: int,
     *,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, aligned, spec_of
+from jaxrnn.cell import Cell, aligned, factory, spec_of
 from jaxrnn.cells.options import check_features, check_hidden, draw_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
@@ -48,6 +48,7 @@ def output(h):
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
+@factory
 def simple_rnn(
     hidden: int,
     *,
