@@ -4,12 +4,14 @@ Batch-major as Flax is, ``xs [*batch, T, F]``; otherwise the order is the librar
 carry, inputs go in; carry, outputs come out.
 """
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.nnx import reprlib, summary
 from jax.core import Tracer
 
 import jaxrnn
@@ -95,6 +97,22 @@ class RNN(nnx.Module):
                 new = jax.device_put(new, old.sharding)
             variable.set_value(new)
 
+    def __nnx_repr__(self) -> Iterator:
+        """What print shows: Flax's own lines, the cell and the params by name."""
+        for line in super().__nnx_repr__():
+            if isinstance(line, reprlib.Attr):
+                line = reprlib.Attr(line.key, _named(line.value))
+            yield line
+
+    def __treescope_repr__(self, path: Any, render: Callable) -> Any:
+        """What `nnx.display` shows: Flax's own lines, the cell by name."""
+
+        def by_name(value, path):
+            shown = _Repr(repr(value)) if isinstance(value, Cell) else value
+            return render(shown, path=path)
+
+        return super().__treescope_repr__(path, by_name)
+
     def __call__(
         self,
         carry: Any,
@@ -150,10 +168,80 @@ def _param(array: jax.Array, names: tuple | None) -> nnx.Param:
     return nnx.Param(array, out_sharding=names) if names else nnx.Param(array)
 
 
+class _Repr:
+    """Its repr is the text that it was given."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Named(reprlib.Representable):
+    """A NamedTuple that Flax prints with the names of its fields."""
+
+    def __init__(self, kind: type, fields: dict):
+        self.kind, self.fields = kind, fields
+
+    def __nnx_repr__(self) -> Iterator:
+        yield reprlib.Object(type=self.kind)
+        for name, value in self.fields.items():
+            yield reprlib.Attr(name, _named(value))
+
+
+def _named(value: Any) -> Any:
+    """`value` with what Flax's repr takes for a bare tuple made to show its names."""
+    if isinstance(value, Cell):
+        return _Repr(repr(value))
+    if (fields := _fields(value)) is not None:
+        return _Named(type(value), fields)
+    return tuple(map(_named, value)) if isinstance(value, tuple) else value
+
+
+def _fields(value: Any) -> dict | None:
+    """The fields of a NamedTuple by name; None for anything else."""
+    as_dict = getattr(value, "_asdict", None) if isinstance(value, tuple) else None
+    return None if as_dict is None else as_dict()
+
+
+def _tabulate_named_tuples() -> None:
+    """Lets `nnx.tabulate` show a NamedTuple that is inside of a tuple.
+
+    Flax up to 0.12.12 raises a TypeError for it: it takes the NamedTuple for a list,
+    whose keys are numbers. So no carry of an LSTM could be shown, neither as input nor
+    as output. As dicts they are shown with their names, as Flax shows a NamedTuple
+    that is not in a tuple. Nothing that Flax shows by itself is changed.
+    """
+
+    def as_dicts(tree):
+        tree = tree if (fields := _fields(tree)) is None else fields
+        if type(tree) is dict:
+            return {k: as_dicts(v) for k, v in tree.items()}
+        if type(tree) in (tuple, list):
+            return type(tree)(map(as_dicts, tree))
+        return tree
+
+    flax_way = getattr(summary, "_maybe_pytree_to_dict", None)
+    if flax_way is None or hasattr(flax_way, "__wrapped__"):
+        return
+
+    @functools.wraps(flax_way)
+    def with_names(pytree):
+        return flax_way(as_dicts(pytree))
+
+    summary._maybe_pytree_to_dict = with_names
+
+
+_tabulate_named_tuples()
+
+
 class _Layers(RNN):
     """Layers of one kind of cell, which the subclass names."""
 
-    make: Callable
+    # A leading underscore keeps it from `nnx.tabulate`, which takes every public
+    # function of a class for a method, and would put back this one as such.
+    _make: Callable
 
     def __init__(
         self,
@@ -170,7 +258,7 @@ class _Layers(RNN):
     ):
         super().__init__(
             modules.layers(
-                self.make, hidden_features, num_layers, bidirectional, **options
+                self._make, hidden_features, num_layers, bidirectional, **options
             ),
             in_features,
             dropout=dropout,
@@ -203,7 +291,7 @@ class SimpleRNN(_Layers):
         ((2, 4), (2, 6, 4))
     """
 
-    make = staticmethod(jaxrnn.simple_rnn)
+    _make = staticmethod(jaxrnn.simple_rnn)
 
 
 class LSTM(_Layers):
@@ -230,7 +318,7 @@ class LSTM(_Layers):
         ((2, 4), (2, 6, 4))
     """
 
-    make = staticmethod(jaxrnn.lstm)
+    _make = staticmethod(jaxrnn.lstm)
 
 
 class GRU(_Layers):
@@ -256,4 +344,4 @@ class GRU(_Layers):
         ((2, 4), (2, 6, 8))
     """
 
-    make = staticmethod(jaxrnn.gru)
+    _make = staticmethod(jaxrnn.gru)

@@ -1,5 +1,7 @@
 """The Linen modules inside of what Linen users write around them."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -189,6 +191,34 @@ def test_dropout_must_be_told():
     variables = rnn.init(jax.random.key(0), None, inputs(), deterministic=True)
     with pytest.raises(ValueError, match="deterministic: expected True or False"):
         rnn.apply(variables, None, inputs())
+
+
+class Policy(nn.Module):
+    """A model that takes a carry and gives the next, inside of tuples."""
+
+    @nn.compact
+    def __call__(self, carry, xs):
+        reader = jaxrnn.bidirectional(jaxrnn.lstm(H), jaxrnn.gru(H))
+        _, hs = jaxrnn.linen.RNN(reader, name="reader")(None, xs)
+        lstm = jaxrnn.linen.LSTM(H, num_layers=2, dropout=0.5, name="memory")
+        return lstm(carry, hs, deterministic=False)
+
+
+def test_tabulate_shows_every_module():
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    zeros = jnp.zeros((B, H))
+    carry = (jaxrnn.LSTMCarry(zeros, zeros),) * 2
+
+    def table():
+        wide = dict(console_kwargs={"width": 200, "no_color": True})
+        return nn.tabulate(Policy(), keys, **wide)(carry, inputs())
+
+    text = re.sub(r"\x1b\[[0-9;]*m", "", table())
+    for row in (r"reader .* RNN", r"memory .* LSTM", r"memory/Dropout_0 .* Dropout"):
+        assert re.search(row, text)
+    assert f"wx: float64[{2 * H},{4 * H}]" in text  # the second module's first layer
+    assert text.count(f"wh: float64[{H},{4 * H}]") == 3
+    assert "cell = gru(hidden=5)" in repr(jaxrnn.linen.RNN(jaxrnn.gru(5)))
 
 
 def actor(hidden, x):

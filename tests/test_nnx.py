@@ -1,10 +1,13 @@
 """The NNX modules inside of what NNX users write around them."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import treescope
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
@@ -229,3 +232,69 @@ def test_sharding_metadata():
         rnn.set_params(plain.params)
         assert rnn.params[1].wh.sharding.spec == P("data", "model")
     cases.assert_close(hs, run(plain, inputs()))
+
+
+class Policy(nnx.Module):
+    """A model that takes a carry and gives the next, inside of tuples."""
+
+    def __init__(self, rngs):
+        both = jaxrnn.bidirectional(jaxrnn.lstm(H), jaxrnn.gru(H))
+        self.reader = jaxrnn.nnx.RNN(both, F, rngs=rngs)
+        self.memory = jaxrnn.nnx.LSTM(2 * H, H, num_layers=2, dropout=0.5, rngs=rngs)
+
+    def __call__(self, carry, xs):
+        _, hs = self.reader(None, xs)
+        carry, hs = self.memory(carry, hs)
+        return carry, hs
+
+
+def without_colour(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def plain_state(model):
+    """Every variable as numbers, those of the random streams too."""
+    numbers = lambda a: np.array(
+        jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a
+    )
+    return jax.tree.map(numbers, nnx.to_pure_dict(nnx.state(model)))
+
+
+def test_tabulate_shows_every_module_and_changes_nothing():
+    model, xs = Policy(nnx.Rngs(0)), inputs()
+    cell = model.memory.cell
+    carry = cell.initial_carry(model.memory.params, jnp.zeros((B, 2 * H)))
+    state, graph = plain_state(model), nnx.graphdef(model)
+
+    def table():
+        text = nnx.tabulate(model, carry, xs, console_kwargs={"width": 200})
+        return without_colour(text)
+
+    once = table()
+    for row in (r"reader .* RNN", r"memory .* LSTM", r"memory/dropout .* Dropout"):
+        assert re.search(row, once)
+    # The carry of two layers, as model and module take it and as they return it.
+    # Another is in the carry of the bidirectional cell.
+    assert once.count(f"c: float64[{B},{H}]") == 2 * 2 * 2 + 1
+    count = sum(a.size for a in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    assert f" {count} " in once
+    assert table() == once
+    assert nnx.graphdef(model) == graph
+    cases.assert_same_bits(plain_state(model), state)
+    again = Policy(nnx.Rngs(0))  # every class can still make a module
+    assert again.memory.cell == cell
+    cases.assert_same_bits(plain_state(again), state)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # treescope's
+def test_what_is_shown_names_the_cell_and_the_params():
+    model = Policy(nnx.Rngs(0))
+    for text in (repr(model), str(model), treescope.render_to_text(model)):
+        text = without_colour(text)
+        assert f"cell=bidirectional(lstm(hidden={H}), gru(hidden={H})" in text
+        assert f"cell=stack(lstm(hidden={H}), lstm(hidden={H}))" in text
+        assert re.search(r"backward=GRUParams\(\s*wx=Param\(", text)
+        assert re.search(r"weights=\(\s*LSTMParams\(\s*wx=Param\(", text)
+        assert "bn=Param(" in text
+        assert re.search(rf"\({F}, ?{4 * H}\)", text)  # wx of the reader
+        assert "<function" not in text
