@@ -6,17 +6,20 @@ carry, inputs go in; carry, outputs come out.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import serialization
-from flax.core import FrozenDict
+from flax.core import FrozenDict, unfreeze
+from jax import export
 
 import jaxrnn
 from jaxrnn import modules
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, check_like
 from jaxrnn.initializers import glorot_uniform, orthogonal
 
 
@@ -52,8 +55,22 @@ def from_tree(cell: Cell, tree: Any, features: int) -> Any:
         >>> carry = rnn.cell.initial_carry(params, xs[:, 0])
         >>> carry, h = rnn.cell.step(params, carry, xs[:, 0])  # one step
     """
-    like = jax.eval_shape(lambda: cell.init(jax.random.key(0), features))
-    return serialization.from_state_dict(like, tree)
+    return serialization.from_state_dict(_like(cell, features), tree)
+
+
+def _check_tree(cell: Cell, tree: Any, like: Any, features: int) -> None:
+    """Raises ValueError unless `tree` is what `to_tree` makes of params like these."""
+    remedy = (
+        f"Expected are the params of {cell!r} for F = {features}, as "
+        "jaxrnn.linen.to_tree gives them."
+    )
+    tree = nn.unbox(unfreeze(tree))
+    check_like('params["cell"]', tree, to_tree(like), remedy, dtypes=False)
+
+
+def _like(cell: Cell, features: int) -> Any:
+    """The types of the params for inputs [..., F]."""
+    return jax.eval_shape(lambda: cell.init(jax.random.key(0), features))
 
 
 def _box(array: jax.Array, names: tuple | None) -> Any:
@@ -108,6 +125,9 @@ class _Recurrent(nn.Module, kw_only=True):
         """
         cell, features = self.cell, modules.features(xs)
         modules.check_module(cell, self.dropout)
+        like = _like(cell, features)
+        if self.has_variable("params", "cell"):
+            _check_tree(cell, self.get_variable("params", "cell"), like, features)
 
         def init(key):
             return modules.annotate(
@@ -125,7 +145,7 @@ class _Recurrent(nn.Module, kw_only=True):
             between = lambda hs: drop(hs, deterministic=deterministic)
         return modules.run(
             cell,
-            from_tree(cell, self.param("cell", init), features),
+            serialization.from_state_dict(like, self.param("cell", init)),
             carry,
             xs,
             time_major=self.time_major,
@@ -286,25 +306,45 @@ class GRU(_Layers):
         return dict(update_bias=self.update_bias)
 
 
+class _OnClassOrInstance:
+    """A method whose first argument is the instance or, called on it, the class."""
+
+    nowrap = True  # Flax wraps every other descriptor
+
+    def __init__(self, method: Callable):
+        self.method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Callable:
+        return MethodType(self.method, owner if instance is None else instance)
+
+
 class ScannedRNN(nn.Module):
     """A cell that is reset where an episode ends, as reinforcement learning code has it.
 
     The interface of the ``ScannedRNN`` that PureJaxRL and its descendants copy: time
     first, ``(inputs, resets)`` in, and a carry that can be made before any params.
+    Resets may be numbers here, as those programs have them: all but 0 are True.
+    Everywhere else in the library they are bools.
 
     Attributes:
         make: a factory such as `jaxrnn.gru` or `jaxrnn.lstm`.
         hidden: H; None is as wide as the inputs.
 
     Example:
-        >>> import jax, jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp, jaxrnn
         >>> from jaxrnn.linen import ScannedRNN
         >>> carry = ScannedRNN.initialize_carry(2, 3)
-        >>> ins, dones = jnp.ones((6, 2, 3)), jnp.zeros((6, 2), bool)
+        >>> ins, dones = jnp.ones((6, 2, 3)), jnp.zeros((6, 2))
         >>> variables = ScannedRNN().init(jax.random.key(0), carry, (ins, dones))
         >>> carry, hs = ScannedRNN().apply(variables, carry, (ins, dones))
         >>> carry.shape, hs.shape
         ((2, 3), (6, 2, 3))
+
+        An instance knows its cell and width; several batch axes are a tuple:
+
+        >>> ScannedRNN(jaxrnn.lstm, 8).initialize_carry((4, 2)).c.shape
+        (4, 2, 8)
     """
 
     make: Callable[[int], Cell] = jaxrnn.gru
@@ -316,39 +356,89 @@ class ScannedRNN(nn.Module):
 
         Args:
             carry: from `initialize_carry`, or None.
-            x: ``(inputs [T, B, F], resets bool [T, B])``.
+            x: ``(inputs [T, *batch, F], resets [T, *batch])``; resets are bools, or
+                numbers of which all but 0 are True.
 
         Returns:
-            ``(carry, hs)`` with ``hs [T, B, H]``.
+            ``(carry, hs)`` with ``hs [T, *batch, H]``.
 
         Raises:
-            ValueError: for resets that are no bools or of another shape, or a carry
-                that does not fit.
+            ValueError: for resets of another shape, a carry that does not fit, or a
+                `make` that is no factory of cells.
         """
-        inputs, resets = x
+        if not isinstance(x, tuple | list) or len(x) != 2:
+            raise ValueError(
+                "x: expected a pair (inputs [T, *batch, F], resets [T, *batch]), got "
+                f"{type(x).__name__}."
+            )
+        inputs, resets = jnp.asarray(x[0]), jnp.asarray(x[1])
+        if jnp.issubdtype(resets.dtype, jnp.number):
+            resets = resets.astype(bool)
+        if inputs.ndim < 2:
+            raise ValueError(
+                f"inputs: expected [T, *batch, F], got {list(inputs.shape)}. One step "
+                "is inputs[None]."
+            )
         hidden = inputs.shape[-1] if self.hidden is None else self.hidden
-        rnn = RNN(self.make(hidden), time_major=True, name="rnn")
-        return rnn(carry, inputs, resets=resets)
+        cell = modules.made(self.make, hidden)
+        if carry is not None:
+            batch = inputs.shape[1:-1]
+            like = jax.eval_shape(lambda: _before_params(cell, batch, hidden, None))
+            name = getattr(self.make, "__name__", "...")
+            remedy = (
+                f"ScannedRNN.initialize_carry({batch}, {hidden}, make={name}) makes "
+                "one that fits, with the make= of the module. hidden= is its width."
+            )
+            check_like("carry", carry, like, remedy, dtypes=False)
+        return RNN(cell, time_major=True, name="rnn")(carry, inputs, resets=resets)
 
-    @staticmethod
+    @_OnClassOrInstance
     def initialize_carry(
-        batch_size: int,
-        hidden_size: int,
-        make: Callable[[int], Cell] = jaxrnn.gru,
+        module: Any,  # the class or an instance of it
+        batch_size: int | tuple[int, ...],
+        hidden_size: int | None = None,
+        make: Callable[[int], Cell] | None = None,
         dtype: Any = None,
     ) -> Any:
-        """The initial carry of ``make(hidden_size)`` for `batch_size` rows.
+        """The initial carry of ``make(hidden_size)`` for a batch of rows.
 
         Made before there are params, so params are taken as zeros: for a cell whose
         initial carry is learned start from None.
 
         Args:
-            batch_size: B.
-            hidden_size: H.
-            make: the factory that the module has.
+            batch_size: B, or the batch shape.
+            hidden_size: H; None is the `hidden` of an instance.
+            make: a factory; None is that of an instance, and `jaxrnn.gru` where it is
+                called on the class.
             dtype: of the inputs; None is JAX's default float.
+
+        Raises:
+            ValueError: for what is no batch shape, no width, or no factory of cells.
         """
-        cell = make(hidden_size)
-        like = jax.eval_shape(lambda: cell.init(jax.random.key(0), hidden_size))
-        params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), like)
-        return cell.initial_carry(params, jnp.zeros((batch_size, hidden_size), dtype))
+        batch = batch_size if isinstance(batch_size, tuple | list) else (batch_size,)
+        if not all(map(_is_size, batch)):
+            raise ValueError(
+                "batch_size: expected an integer or a tuple of them, from 0, got "
+                f"{batch_size!r}."
+            )
+        hidden = module.hidden if hidden_size is None else hidden_size
+        if hidden is None:
+            raise ValueError(
+                "hidden_size: expected a positive integer, got None. Give it here, or "
+                "make the module with ScannedRNN(hidden=...)."
+            )
+        cell = modules.made(module.make if make is None else make, hidden)
+        return _before_params(cell, tuple(batch), hidden, dtype)
+
+
+def _is_size(n: Any) -> bool:
+    if isinstance(n, int | np.integer):
+        return not isinstance(n, bool) and int(n) >= 0
+    return export.is_symbolic_dim(n)
+
+
+def _before_params(cell: Cell, batch: tuple, features: int, dtype: Any) -> Any:
+    """The initial carry for inputs ``[*batch, F]``, with zeros for params."""
+    zeros = lambda s: jnp.zeros(s.shape, s.dtype)
+    params = jax.tree.map(zeros, _like(cell, features))
+    return cell.initial_carry(params, jnp.zeros((*batch, features), dtype))

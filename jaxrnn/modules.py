@@ -1,5 +1,6 @@
 """What the Flax modules of `jaxrnn.nnx` and `jaxrnn.linen` share: no state, no Flax."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, arrays, check_like, one_step
 from jaxrnn.compose import bidirectional as both_ways
 from jaxrnn.compose import stack
 from jaxrnn.unroll import unroll
 
 
 def layers(
-    make: Callable, hidden: int, num_layers: int, bidirectional: bool, **options: Any
+    make: Callable, hidden: int, num_layers: int, bidirectional: bool, /, **options: Any
 ) -> Cell:
     """`num_layers` of ``make(hidden, **options)``, each read both ways if asked.
 
@@ -28,10 +29,50 @@ def layers(
     return stack(*[both_ways(cell) if bidirectional else cell] * num_layers)
 
 
+def made(make: Any, hidden: int) -> Cell:
+    """``make(hidden)``, or a ValueError where that is no cell."""
+    cell = make(hidden) if callable(make) else make
+    if not callable(make) or not isinstance(cell, Cell):
+        raise ValueError(
+            "make: expected a factory such as jaxrnn.gru, which is given the hidden "
+            f"size and returns a jaxrnn.Cell, got {_named(make)}. {_remedy(make)}"
+        )
+    return cell
+
+
+def _named(value: Any) -> str:
+    """A class or function by its full name, anything else by its repr if short."""
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"a {_named(type(value))}"
+
+
+def _remedy(value: Any) -> str:
+    """What to give in place of `value`, which is not a cell or not a factory."""
+    if isinstance(value, Cell):
+        return (
+            "Give the factory itself; for options of the cell, a function such as "
+            "lambda hidden: jaxrnn.lstm(hidden, forget_bias=2.0)."
+        )
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__.split(".")[0] in ("flax", "jaxrnn"):
+        return (
+            "The cells are those of jaxrnn.lstm, jaxrnn.gru and jaxrnn.simple_rnn; "
+            "jaxrnn.convert maps the weights of Flax's cells to them."
+        )
+    return "See jaxrnn.Cell for a cell of your own."
+
+
 def check_module(cell: Any, dropout: Any) -> None:
     """Raises ValueError unless `cell` is one and `dropout` a rate that can act in it."""
     if not isinstance(cell, Cell):
-        raise ValueError(f"cell: expected a jaxrnn.Cell, got {cell!r}.")
+        factory = inspect.isfunction(cell) and cell.__module__.startswith("jaxrnn.")
+        called = (
+            f"Call it with the hidden size: {cell.__name__}(128)." if factory else ""
+        )
+        remedy = called or _remedy(cell)
+        raise ValueError(f"cell: expected a jaxrnn.Cell, got {_named(cell)}. {remedy}")
     if not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
         raise ValueError(
             f"dropout: expected a rate from 0 to 1, without 1, got {dropout!r}."
@@ -45,10 +86,20 @@ def check_module(cell: Any, dropout: Any) -> None:
 
 def features(xs: Any) -> int:
     """F of inputs ``[..., F]``, in their first leaf."""
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(xs)]
-    if not shapes or not shapes[0]:
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(_arrays(xs))]
+    if not shapes[0]:
         raise ValueError(f"xs: expected arrays [*batch, T, F], got {xs!r}.")
     return shapes[0][-1]
+
+
+def _arrays(xs: Any) -> Any:
+    """`xs` as arrays, of which there must be one at least."""
+    if not jax.tree.leaves(xs):
+        raise ValueError(
+            f"xs: expected arrays [*batch, T, F], got {xs!r}. The carry comes first: "
+            "module(None, xs)."
+        )
+    return arrays("xs", xs)
 
 
 def run(
@@ -78,14 +129,26 @@ def run(
     Returns:
         ``(carry, hs)`` with ``hs [*batch, T, H]``.
     """
+    xs = _arrays(xs)
     axis = 0 if time_major else _time_axis(xs)
     if not time_major:
-        leading = np.shape(jax.tree.leaves(xs)[0])[: axis + 1]
+        leading = jax.tree.leaves(xs)[0].shape[: axis + 1]
         _check("mask", mask, leading)
         _check("resets", resets, leading)
         _check("lengths", lengths, leading[:-1])
         mask, resets = _time_first(mask, axis), _time_first(resets, axis)
-        xs = jax.tree.map(lambda a: jnp.moveaxis(jnp.asarray(a), axis, 0), xs)
+        xs = jax.tree.map(lambda a: jnp.moveaxis(a, axis, 0), xs)
+    if carry is not None:
+        like = jax.eval_shape(
+            cell.initial_carry, arrays("params", params), one_step(xs)
+        )
+        order = "[T, *batch, F]" if time_major else "[*batch, T, F]"
+        remedy = (
+            f"xs is {order} here, with time_major={time_major}. None stands for the "
+            "initial carry."
+        )
+        carry = arrays("carry", carry)
+        check_like("carry", carry, like, remedy)
     how |= dict(lengths=lengths, mask=mask, resets=resets)
     if between is None:
         carry, hs = unroll(cell, params, carry, xs, **how)
@@ -96,12 +159,7 @@ def run(
 
 def _by_layer(cell, params, carry, xs, between, how):
     """What `stack` does, with `between` from each layer to the next."""
-    count = len(cell.parts)
-    carries = (None,) * count if carry is None else carry
-    for name, value in (("params", params), ("carry", carries)):
-        if not isinstance(value, tuple) or len(value) != count:
-            got = len(value) if isinstance(value, tuple) else type(value).__name__
-            raise ValueError(f"{name}: expected a tuple of {count} layers, got {got}.")
+    carries = [None] * len(cell.parts) if carry is None else carry
     new, hs = [], xs
     for layer, p, c in zip(cell.parts, params, carries, strict=True):
         c, hs = unroll(layer, p, c, between(hs) if new else hs, **how)
@@ -111,9 +169,9 @@ def _by_layer(cell, params, carry, xs, between, how):
 
 def _time_axis(xs: Any) -> int:
     """Where time is in ``[*batch, T, F]``: the same place in every leaf."""
-    axes = {np.ndim(leaf) - 2 for leaf in jax.tree.leaves(xs)}
+    axes = {leaf.ndim - 2 for leaf in jax.tree.leaves(xs)}
     if len(axes) != 1 or min(axes) < 0:
-        shapes = [list(np.shape(leaf)) for leaf in jax.tree.leaves(xs)]
+        shapes = [list(leaf.shape) for leaf in jax.tree.leaves(xs)]
         raise ValueError(
             f"xs: expected [*batch, T, F], the same axes in every leaf, got {shapes}. "
             "For inputs of another kind put time first and say time_major=True."
@@ -126,7 +184,8 @@ def _check(name: str, value: Any, expected: tuple) -> None:
     if value is not None and np.shape(value) != expected:
         raise ValueError(
             f"{name}: expected {list(expected)}, the leading axes of xs "
-            f"[*batch, T, F], got {list(np.shape(value))}."
+            f"[*batch, T, F], got {list(np.shape(value))}. If time is axis 0 of xs, say "
+            "time_major=True."
         )
 
 

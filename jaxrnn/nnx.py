@@ -57,6 +57,11 @@ class RNN(nnx.Module):
         rngs: nnx.Rngs,
     ):
         modules.check_module(cell, dropout)
+        if not isinstance(rngs, nnx.Rngs):
+            raise ValueError(
+                f"rngs: expected flax.nnx.Rngs, got {type(rngs).__name__}. Give "
+                "nnx.Rngs(0), say."
+            )
         self.cell = nnx.static(cell)
         self.time_major = time_major
         params = cell.init(rngs.params(), in_features)

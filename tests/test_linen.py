@@ -1,6 +1,8 @@
 """The Linen modules inside of what Linen users write around them."""
 
+import functools
 import re
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -160,6 +162,16 @@ def test_flax_finds_every_name():
         jaxrnn.linen.from_tree(jaxrnn.gru(H), params["cell"], F)
 
 
+def test_params_as_the_cell_has_them_are_refused():
+    """Converted params, say: Flax would compare their first array with them all."""
+    rnn, params = jaxrnn.linen.RNN(jaxrnn.gru(H)), cases.example("gru")[0]
+    tree = jaxrnn.linen.to_tree(params)
+    with pytest.raises(ValueError, match=r'params\["cell"\]: .*GRUParams.*to_tree'):
+        rnn.apply({"params": {"cell": params}}, None, inputs())
+    with pytest.raises(ValueError, match=r"wx.*\[3, 15\], got \[4, 15\].*F = 3"):
+        rnn.apply({"params": {"cell": tree}}, None, inputs()[..., :3])
+
+
 def test_sharding_metadata():
     names = {"wx": (None, "model"), "wh": ("data", "model"), "b": ("model",)}
     rnn = jaxrnn.linen.LSTM(4, num_layers=2, sharding=names)
@@ -290,7 +302,210 @@ def test_scanned_rnn_where_purejaxrl_has_it():
     expected = np.ones((T, B), bool)
     expected[2:, 1] = False
     np.testing.assert_array_equal(same, expected)
-    with pytest.raises(ValueError, match="resets: expected bool"):
-        Actor().apply(variables, hidden, (observations, dones.astype(float)))
     with pytest.raises(ValueError, match="carry: expected"):
         Actor().apply(variables, hidden[:1], (observations, dones))
+
+
+def test_scanned_rnn_takes_numbers_for_truth_values():
+    """As programs write them, that keep `done` as a float; here and nowhere else."""
+    xs, random = inputs().swapaxes(0, 1), np.random.RandomState(9)
+    dones = random.rand(T, B) < 0.4
+    rnn, carry = ScannedRNN(hidden=H), ScannedRNN.initialize_carry(B, H)
+    variables = rnn.init(jax.random.key(0), carry, (xs, np.zeros((T, B))))
+    start = cases.randomise(4, carry)
+    run = functools.partial(rnn.apply, variables, start)
+    expected = run((xs, dones))
+    assert np.abs(run((xs, ~dones))[1] - expected[1]).max() > 1e-2
+    odd = np.where(random.rand(T, B) < 0.5, 0.25, -3.0)
+    for numbers in (
+        dones.astype(np.float32),
+        dones * odd,
+        jnp.asarray(dones, jnp.bfloat16),
+        dones.astype(np.int32) * 2,  # an even number is true as well
+        dones.tolist(),
+    ):
+        cases.assert_same_bits(run((xs, numbers)), expected)
+    cases.assert_close(jax.jit(run)((xs, dones * odd)), expected)
+    plain = jaxrnn.linen.RNN(jaxrnn.gru(H), time_major=True)
+    with pytest.raises(ValueError, match="resets: expected bool"):
+        plain.init(jax.random.key(0), None, xs, resets=dones.astype(float))
+
+
+@pytest.mark.parametrize("batch", [(), (B,), (2, B)], ids=str)
+def test_scanned_rnn_takes_any_batch(batch):
+    """Rows of several agents are rows: the same as one after the other."""
+    random = np.random.RandomState(9)
+    xs, dones = random.randn(T, *batch, F), random.rand(T, *batch) < 0.4
+    rnn = ScannedRNN(jaxrnn.lstm, H)
+    carry = rnn.initialize_carry(batch)
+    assert isinstance(carry, jaxrnn.LSTMCarry)
+    assert carry.c.shape == carry.h.shape == (*batch, H)
+    cases.assert_same_bits(carry, ScannedRNN.initialize_carry(batch, H, jaxrnn.lstm))
+    variables = rnn.init(jax.random.key(0), carry, (xs, dones))
+    last, hs = rnn.apply(variables, carry, (xs, dones))
+    flat = lambda a, lead: a.reshape(*lead, -1, *a.shape[len(lead) + len(batch) :])
+    rows = (flat(xs, (T,)), flat(dones, (T,)))
+    carry = rnn.initialize_carry(rows[1].shape[1])
+    expected = rnn.apply(variables, carry, rows)
+    cases.assert_close(flat(hs, (T,)), expected[1])
+    cases.assert_close(jax.tree.map(lambda a: flat(a, ()), last), expected[0])
+
+
+class Remembers(ScannedRNN):
+    make: Any = jaxrnn.lstm
+
+
+def test_scanned_rnns_carry_is_that_of_its_cell():
+    kind = lambda carry: jax.tree.structure(carry)
+    lstm = kind(jaxrnn.LSTMCarry(0, 0))
+    assert kind(ScannedRNN.initialize_carry(B, H)) == kind(0)
+    assert kind(ScannedRNN(jaxrnn.lstm).initialize_carry(B, H)) == lstm
+    assert kind(Remembers().initialize_carry(B, H)) == lstm
+    assert kind(Remembers.initialize_carry(B, H)) == lstm
+    assert kind(Remembers().initialize_carry(B, H, jaxrnn.gru)) == kind(0)
+    wide = ScannedRNN(hidden=7)
+    assert wide.initialize_carry(np.int64(B)).shape == (B, 7)
+    assert wide.initialize_carry(B, 2).shape == (B, 2)
+    assert wide.initialize_carry([2, B], dtype=jnp.float32).shape == (2, B, 7)
+
+
+@pytest.mark.parametrize(
+    ("rnn", "carry", "message"),
+    [
+        (
+            ScannedRNN(jaxrnn.lstm),
+            np.ones((B, F)),
+            r"carry: expected .*LSTMCarry.*initialize_carry\(\(3,\), 4, make=lstm\)",
+        ),
+        (
+            ScannedRNN(hidden=H),
+            np.ones((B, F)),
+            r"carry: expected \[3, 5\], got \[3, 4\]. .*make=gru\).*hidden=",
+        ),
+        (ScannedRNN(nn.LSTMCell), None, r"make: .*got flax.*LSTMCell.*jaxrnn\.lstm"),
+        (ScannedRNN(jaxrnn.lstm(F)), None, r"make: .*got lstm\(hidden=4\).*lambda"),
+        (ScannedRNN(lambda hidden: hidden), None, r"make: .*a factory.*got .*lambda"),
+    ],
+)
+def test_scanned_rnn_says_what_its_cell_needs(rnn, carry, message):
+    x = np.ones((T, B, F)), np.zeros((T, B), bool)
+    with pytest.raises(ValueError, match=message):
+        rnn.init(jax.random.key(0), carry, x)
+
+
+def test_scanned_rnn_refuses_what_has_no_carry():
+    for batch in (2.0, (B, -1), True, None, "B"):
+        with pytest.raises(ValueError, match="batch_size: expected an integer or"):
+            ScannedRNN.initialize_carry(batch, H)
+    with pytest.raises(ValueError, match="hidden_size: expected a positive integer"):
+        ScannedRNN.initialize_carry(B)
+    with pytest.raises(ValueError, match="make: expected a factory"):
+        ScannedRNN.initialize_carry(B, H, make=nn.GRUCell)
+    x = np.ones((T, B, F)), np.zeros((T, B), bool)
+    for wrong, message in (
+        (x[0], "x: expected a pair"),
+        ((x[0][0, 0], x[1]), r"inputs: expected \[T, \*batch, F\], got \[4\]"),
+        ((x[0], x[1].T), r"resets: expected \[5, 3\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ScannedRNN().init(jax.random.key(0), None, wrong)
+
+
+class ActorCritic(nn.Module):
+    """As in recurrent PPO programs: embed, remember, then one head for each."""
+
+    actions: int
+    width: int
+
+    @nn.compact
+    def __call__(self, hidden, x):
+        observations, dones = x
+        embedding = nn.relu(nn.Dense(self.width)(observations))
+        rnn_in = (embedding, dones)
+        hidden, embedding = ScannedRNN()(hidden, rnn_in)
+        logits = nn.Dense(self.actions)(nn.relu(embedding))
+        return hidden, logits, jnp.squeeze(nn.Dense(1)(embedding), -1)
+
+
+ENVS, STEPS, WIDTH, LENGTH = 4, 6, 8, 3
+
+
+def env_step(key, state, action):
+    """The first observation of three says which of two actions pays in the last."""
+    clock, cue = state
+    last = clock == LENGTH - 1
+    reward = jnp.where(last & (action == cue), 1.0, 0.0)
+    clock = jnp.where(last, 0, clock + 1)
+    cue = jnp.where(last, jax.random.bernoulli(key, shape=cue.shape), cue)
+    return (clock, cue), observe(clock, cue), reward, last.astype(jnp.float32)
+
+
+def observe(clock, cue):
+    shown = jnp.where(clock == 0, 2.0 * cue - 1, 0.0)
+    return jnp.stack([shown, clock / LENGTH], axis=-1)
+
+
+def recurrent_ppo(updates):
+    """A whole training in one program, with float dones throughout."""
+    network = ActorCritic(actions=2, width=WIDTH)
+    tx = optax.adam(1e-2)
+
+    def start(key):
+        init_x = (jnp.zeros((1, ENVS, 2)), jnp.zeros((1, ENVS)))
+        init_hidden = ScannedRNN.initialize_carry(ENVS, WIDTH)
+        return network.init(key, init_hidden, init_x)
+
+    def train(key):
+        first, key = jax.random.split(key)
+        params = start(first)
+        train_state = TrainState.create(apply_fn=network.apply, params=params, tx=tx)
+        state = (jnp.arange(ENVS) % LENGTH, jnp.arange(ENVS) < 2)
+        hidden = ScannedRNN.initialize_carry(ENVS, WIDTH)
+        runner = (train_state, state, observe(*state), jnp.zeros(ENVS), hidden, key)
+
+        def act(runner, _):
+            train_state, state, obs, done, hidden, key = runner
+            key, choose, move = jax.random.split(key, 3)
+            x = (obs[None], done[None])
+            hidden, logits, value = network.apply(train_state.params, hidden, x)
+            action = jax.random.categorical(choose, logits[0])
+            log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(ENVS), action]
+            seen = (obs, done, action, log_prob, value[0])
+            state, obs, reward, done = env_step(move, state, action)
+            return (train_state, state, obs, done, hidden, key), (*seen, reward)
+
+        def update(runner, _):
+            hidden_then = runner[-2]
+            runner, seen = jax.lax.scan(act, runner, None, STEPS)
+            obs, done, action, log_prob, value, reward = seen
+
+            def loss(params):
+                _, logits, new_value = network.apply(params, hidden_then, (obs, done))
+                new = jax.nn.log_softmax(logits)
+                new = jnp.take_along_axis(new, action[..., None], -1)[..., 0]
+                ratio = jnp.exp(new - log_prob)
+                critic = jnp.mean((new_value - reward) ** 2)
+                return critic - jnp.mean(ratio * (reward - value)), ratio
+
+            grad = jax.value_and_grad(loss, has_aux=True)
+            (value, ratio), grads = grad(runner[0].params)
+            train_state = runner[0].apply_gradients(grads=grads)
+            return (train_state, *runner[1:]), (value, ratio, done)
+
+        runner, told = jax.lax.scan(update, runner, None, updates)
+        return params, runner[0].params, told
+
+    return jax.jit(train)
+
+
+def test_recurrent_ppo_trains_in_one_program():
+    with jax.enable_x64(False):
+        before, after, told = recurrent_ppo(3)(jax.random.key(0))
+    losses, ratios, dones = told
+    assert dones.dtype == jnp.float32
+    assert np.isfinite(losses).all()
+    assert 0 < dones.mean() < 1
+    # What was seen step by step is what the sequence says: episodes end in between.
+    np.testing.assert_allclose(ratios, 1, atol=1e-5)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after)
+    assert min(jax.tree.leaves(moved)) > 1e-4

@@ -128,6 +128,12 @@ def test_a_second_call_compiles_nothing():
     cases.assert_same_bits(run(rnn, inputs(1)), run(rnn, inputs(1)))
 
 
+@pytest.mark.parametrize("rngs", [0, jax.random.key(0), None])
+def test_what_is_no_rngs_is_refused(rngs):
+    with pytest.raises(ValueError, match=r"rngs: expected flax\.nnx\.Rngs.*Rngs\(0\)"):
+        jaxrnn.nnx.GRU(F, H, rngs=rngs)
+
+
 def test_split_merge_and_clone():
     model, xs = Tagger(nnx.Rngs(0)), inputs()
     expected = model(xs)
