@@ -1,5 +1,8 @@
 """Recurrent networks for JAX: cells are pure functions, unrolled over time."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Control
 from jaxrnn.cells.gru import GRUGates, GRUParams, gru
@@ -48,3 +51,23 @@ __all__ = [
     "unroll",
     "with_carries",
 ]
+
+# These parts need Flax, Optax or an extra, so they are imported when first used.
+if TYPE_CHECKING:
+    from jaxrnn import convert as convert
+    from jaxrnn import linen as linen
+    from jaxrnn import nnx as nnx
+    from jaxrnn import plot as plot
+    from jaxrnn import probe as probe
+    from jaxrnn import tasks as tasks
+    from jaxrnn import train as train
+else:
+    _LATER = ("convert", "linen", "nnx", "plot", "probe", "tasks", "train")
+
+    def __getattr__(name: str):
+        if name in _LATER:
+            return importlib.import_module(f"jaxrnn.{name}")
+        raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
