@@ -1,16 +1,14 @@
 """Export: symbolic sizes mean what numbers mean; what was exported says the same alone.
 
-StableHLO is read back by a process in which jaxrnn cannot be imported. ONNX is made by
-the very recipe of docs/export.md and run by onnxruntime; both packages are skipped if
-missing, unless JAXRNN_PEERS=1 says that they must be there.
+StableHLO is read back by a process in which jaxrnn cannot be imported. ONNX models are
+run by onnxruntime; where that or jax2onnx is missing these tests are skipped, unless
+JAXRNN_PEERS=1 says that both must be there.
 """
 
-import functools
 import os
-import pathlib
-import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +17,8 @@ import pytest
 from jax import export
 
 import jaxrnn
+from jaxrnn import convert
+from jaxrnn.convert import onnx
 from tests.laws import cases
 from tests.laws.cases import F, assert_close, randomise
 
@@ -204,18 +204,11 @@ ONNX_CELLS = {
 }
 
 
-@functools.cache
-def recipe():
-    """`onnx_model` of docs/export.md; skips where a package is missing."""
+def need_onnx():
+    """Skips where a package is missing."""
     for package in ("jax2onnx", "onnxruntime"):
         if os.environ.get("JAXRNN_PEERS") != "1":
-            pytest.importorskip(package)
-    page = pathlib.Path(__file__).parent.parent / "docs" / "export.md"
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
-    (block,) = [b for b in blocks if "def onnx_model" in b]
-    names = {}
-    exec(block, names)
-    return names["onnx_model"]
+            pytest.importorskip(package, reason=f"{package}: pip install jaxrnn[onnx]")
 
 
 def in_onnxruntime(model, arrays):
@@ -230,7 +223,7 @@ def in_onnxruntime(model, arrays):
 
 def same_in_onnx(cell, time, batch, which, dtype=np.float32, **static):
     """The model of `cell` with the options `which` gives JAX's values, for two sizes."""
-    onnx_model = recipe()
+    need_onnx()
 
     def flat(params, carry, xs, options):
         return [*jax.tree.leaves((carry, xs)), *(options[name] for name in which)]
@@ -249,8 +242,7 @@ def same_in_onnx(cell, time, batch, which, dtype=np.float32, **static):
         options = dict(zip(which, arrays[tree.num_leaves :], strict=True))
         return jaxrnn.unroll(cell, params, carry, xs, **options, **static)
 
-    double = {"enable_double_precision": True} if dtype == np.float64 else {}
-    model = onnx_model(run, *flat(*types_of(time, batch, *drawn[0])), **double)
+    model = convert.to_onnx(run, *flat(*types_of(time, batch, *drawn[0])))
     for arrays in (flat(*one) for one in drawn):
         expected = jax.tree.leaves(run(*arrays))
         assert all(a.dtype in (dtype, np.int32) for a in expected)
@@ -291,13 +283,14 @@ def test_onnx_of_reversed_time(name, engine):
 @pytest.mark.xdist_group("onnx")
 def test_onnx_of_what_jit_has_seen():
     """A compiled function is traced anew, so that its reversed scans are found."""
-    cell, onnx_model = CELLS["bidirectional"], recipe()
+    need_onnx()
+    cell = CELLS["bidirectional"]
     with jax.enable_x64(False):
         params, _, xs, _ = draw(cell, 9, 5, np.float32)
         types = types_of("t", "b", *draw(cell, 9, 5, np.float32))
         run = jax.jit(lambda xs: jaxrnn.unroll(cell, params, None, xs)[1])
         expected = run(xs)
-        model = onnx_model(run, types[2])
+        model = convert.to_onnx(run, types[2])
         assert_close(in_onnxruntime(model, [xs]), [expected], 1e-6)
 
 
@@ -306,3 +299,61 @@ def test_onnx_of_what_jit_has_seen():
 @pytest.mark.parametrize("name", CELLS)
 def test_onnx_in_float64(name):
     same_in_onnx(CELLS[name], "t", "b", OPTIONS, np.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("onnx")
+def test_onnx_of_pytrees():
+    """Arguments and result are flattened; names go to their leaves; jit stays as it was."""
+    need_onnx()
+    cell = jaxrnn.stack(jaxrnn.lstm(5), jaxrnn.gru(3))
+    with jax.enable_x64(False):
+        params, carry, xs, _ = draw(cell, 6, 3, np.float32)
+
+        def run(params, carry, inputs):
+            carry, hs = jaxrnn.unroll(cell, params, carry, inputs["xs"])
+            return {"carry": carry, "hs": hs}
+
+        args, scan = (params, carry, {"xs": xs}), jax.lax.scan
+        expected = jax.tree.leaves(run(*args))
+        outputs = [f"out{i}" for i in range(len(expected))]
+        model = convert.to_onnx(run, *args, output_names=outputs)
+        assert jax.lax.scan is scan
+        assert [o.name for o in model.graph.output] == outputs
+        got = in_onnxruntime(model, jax.tree.leaves(args))
+        assert_close(got, expected, 1e-6)
+
+
+def drawing(xs):
+    return xs + jax.random.normal(jax.random.key(0), xs.shape)
+
+
+def half_inside(xs):
+    step = lambda c, x: (c + x.astype(jnp.bfloat16).sum().astype(x.dtype), c)
+    return jax.lax.scan(step, jnp.zeros((), xs.dtype), xs)[1]
+
+
+@pytest.mark.parametrize(
+    ("function", "types", "message"),
+    [
+        (3, (np.ones((2, 3)),), "function: expected a function of arrays, got 3"),
+        (np.sin, (2.0,), r"types\[0\]: expected an array or .*got 2.0"),
+        (jnp.sin, ({"a": np.ones((0, 3))},), r"types\[0\]\['a'\]: .*from 1.*\[0, 3\]"),
+        (jnp.sin, (np.ones((2, 3), np.float16),), "float32 or float64.*got float16"),
+        (half_inside, (np.ones((2, 3)),), "float32 or float64.*got bfloat16"),
+        (drawing, (np.ones((2, 3)),), "no random numbers, got random_"),
+        (
+            jnp.linalg.eigvals,
+            (np.ones((3, 3)),),
+            r"jax2onnx [\d.]+ cannot convert it: ",
+        ),
+    ],
+)
+def test_what_onnx_has_not_is_refused(function, types, message, monkeypatch):
+    def to_onnx(*args, **options):
+        raise NotImplementedError("eig")
+
+    monkeypatch.setattr(onnx, "_jax2onnx", lambda: SimpleNamespace(to_onnx=to_onnx))
+    monkeypatch.setattr(onnx, "version", lambda package: "0.13.0")
+    with pytest.raises(ValueError, match=message):
+        convert.to_onnx(function, *types)

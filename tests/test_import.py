@@ -1,14 +1,17 @@
 """Imports bring in what is needed and no more; a missing extra says which it is."""
 
 import importlib
+import pathlib
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import train
+from jaxrnn import extra, train
+from jaxrnn.convert import onnx
 from jaxrnn.train.checkpoint import Folder
 from jaxrnn.train.progress import bar
 
@@ -69,3 +72,67 @@ def test_missing_extra(missing, call, monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=rf"{missing} is needed.*jaxrnn\[train\]"):
         call(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "found", "message"),
+    [
+        (
+            "orbax.checkpoint",
+            "0.11.35",
+            r"0\.11\.36 or later, got 0\.11\.35.*\[train\]",
+        ),
+        ("grain", "0.2.9", r"0\.2\.18 or later, got 0\.2\.9\..*jaxrnn\[train\]"),
+        ("matplotlib.pyplot", "3.7.5", r"3\.8 or later, got 3\.7\.5\..*jaxrnn\[plot\]"),
+    ],
+)
+def test_old_extra(module, found, message, monkeypatch):
+    """Said at the first use, where its own error would be another's puzzle."""
+    monkeypatch.setattr(extra, "version", lambda package: found)
+    with pytest.raises(ImportError, match=message):
+        extra.need(module)
+    monkeypatch.setattr(extra, "version", lambda package: "99.0.dev1")
+    assert extra.need(module) is importlib.import_module(module)
+
+
+def test_broken_extra(monkeypatch):
+    """An installed package that does not import says why, and not that it is missing."""
+
+    def broken(module):
+        raise ImportError("undefined symbol: _ZN6google")
+
+    monkeypatch.setattr(extra.importlib, "import_module", broken)
+    message = r"grain [\d.]+ fails to import \(undefined symbol.*pip install 'jaxrnn"
+    with pytest.raises(ImportError, match=message):
+        extra.need("grain")
+
+
+@pytest.mark.parametrize(
+    ("jax_version", "found", "fits"),
+    [
+        ("0.10.2", "0.13.0", True),
+        ("0.12.0.1", "0.17.1", True),
+        ("0.12.0", "0.17.0", False),
+    ],
+)
+def test_jax2onnx_fits_jax(jax_version, found, fits, monkeypatch):
+    monkeypatch.setattr(onnx, "need", lambda module: module)
+    monkeypatch.setattr(onnx, "version", lambda package: found)
+    monkeypatch.setattr(onnx.jax, "__version__", jax_version)
+    if fits:
+        assert onnx._jax2onnx() == "jax2onnx"
+    else:
+        message = r"0\.17\.1 or later beside JAX 0\.12\.0, got 0\.17\.0\..*pip install"
+        with pytest.raises(ImportError, match=message):
+            onnx._jax2onnx()
+
+
+def test_extras_are_those_of_the_project():
+    """What `need` asks for is what pip installs for the extra that it names."""
+    project = pathlib.Path(__file__).parent.parent / "pyproject.toml"
+    extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    for extra_name, package, least in extra.NEEDED.values():
+        assert f"{package}>={least}" in extras[extra_name]
+    releases = [extra.release(v) for v in ("0.9", "0.12.8rc1", "0.12.8.1", "1", "10.0")]
+    assert releases == sorted(releases)
+    assert releases[1] == (0, 12, 8)

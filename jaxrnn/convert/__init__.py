@@ -10,6 +10,7 @@ from jaxrnn.convert.files import load_safetensors, read_safetensors, save_safete
 from jaxrnn.convert.flax import from_linen, from_nnx, to_linen, to_nnx
 from jaxrnn.convert.haiku import from_haiku, to_haiku
 from jaxrnn.convert.keras import from_keras, to_keras
+from jaxrnn.convert.onnx import to_onnx
 from jaxrnn.convert.torch import from_torch, to_torch
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "to_keras",
     "to_linen",
     "to_nnx",
+    "to_onnx",
     "to_torch",
 ]

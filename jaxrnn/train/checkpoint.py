@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -250,18 +250,24 @@ def _try_room(path: Path, values: dict) -> None:
         path.unlink(missing_ok=True)
 
 
+def _orbax(name: str, before: str) -> Callable:
+    """A function of Orbax by its name, which was another `before` 0.12."""
+    v1 = need("orbax.checkpoint").v1
+    return getattr(v1, name if hasattr(v1, name) else before)
+
+
 def _write(path: Path, step: int, values: dict, notes: dict) -> None:
     """Called by all processes; the first one's notes are the ones that are kept."""
     notes = json.loads(json.dumps(notes))  # as they will be read
     about = {"format": FORMAT, "step": step, "hash": _hash(values, notes)}
     values = {name: value for name, value in values.items() if value.size}
     about = about | {"notes": notes}
-    need("orbax.checkpoint").v1.save(path, values, custom_metadata=about)
+    _orbax("save", "save_pytree")(path, values, custom_metadata=about)
 
 
 def _read(path: Path, step: int, wanted: dict) -> tuple[dict, dict]:
     about = _about(path, step)
-    values = need("orbax.checkpoint").v1.load(path)
+    values = _orbax("load", "load_pytree")(path)
     values = {name: np.asarray(value) for name, value in values.items()}
     values |= {name: value for name, value in wanted.items() if not value.size}
     for name in {**wanted, **values}:
@@ -287,7 +293,7 @@ def _shaped(values: dict, like: Any) -> Any:
 
 def _about(path: Path, step: int) -> dict:
     try:
-        about = need("orbax.checkpoint").v1.metadata(path).custom_metadata
+        about = _orbax("metadata", "pytree_metadata")(path).custom_metadata
     except Exception as error:
         raise ValueError(f"it is no complete checkpoint ({error})") from error
     form = about.get("format") if isinstance(about, dict) else None
