@@ -26,8 +26,9 @@ def marked(name):
 
 @pytest.mark.parametrize("name", [marked(name) for name in BLOCKS])
 def test_block(name):
-    if "jax2onnx" in BLOCKS[name] and os.environ.get("JAXRNN_PEERS") != "1":
-        pytest.importorskip("jax2onnx")
+    if "onnxruntime" in BLOCKS[name] and os.environ.get("JAXRNN_PEERS") != "1":
+        for package in ("jax2onnx", "onnxruntime"):
+            pytest.importorskip(package, reason=f"{package}: pip install jaxrnn[onnx]")
     run = [sys.executable, "-W", "error", "-c", BLOCKS[name]]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

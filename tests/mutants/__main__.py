@@ -35,6 +35,7 @@ COPIED = (
     "examples",
     "docs",
     "README.md",
+    "CITATION.cff",
     "pyproject.toml",
 )
 PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
