@@ -1,5 +1,6 @@
 """Files of params: what is written is read, and nothing else is."""
 
+import importlib
 import json
 import os
 import struct
@@ -298,8 +299,16 @@ def test_no_file(tmp_path):
         convert.load_safetensors(tmp_path, PARAMS)
 
 
+def the_torch():
+    """torch, which `make slow` installs; elsewhere a test without it is skipped."""
+    if os.environ.get("JAXRNN_PEERS") != "1":
+        pytest.importorskip("torch", reason="torch is not installed: see `make slow`")
+    return importlib.import_module("torch")
+
+
+@pytest.mark.slow
 def test_a_file_of_torch(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = the_torch()
     from safetensors.torch import save_file
 
     module = torch.nn.LSTM(3, 4, num_layers=2, bidirectional=True)
@@ -320,8 +329,9 @@ def test_a_file_of_torch(tmp_path):
     assert direct[0].forward.wx.dtype == jnp.bfloat16
 
 
+@pytest.mark.slow
 def test_a_torch_module_may_train_on(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = the_torch()
     module = torch.nn.GRU(3, 4)
     _, params = convert.from_torch(module.state_dict())
     before = jax.tree.map(np.array, params)
