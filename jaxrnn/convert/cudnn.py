@@ -4,13 +4,21 @@ First ``W_ih [4H, F], W_hh [4H, H]`` of every layer and direction (forward befor
 backward), then ``b_ih, b_hh [4H]`` of each in the same order; gates i f g o.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.cells.lstm import LSTMParams
-from jaxrnn.convert.layers import array, assemble, only, put_together, take_apart
+from jaxrnn.convert.layers import (
+    array,
+    assemble,
+    floating,
+    only,
+    put_together,
+    take_apart,
+)
 
 
 def from_cudnn(
@@ -19,18 +27,22 @@ def from_cudnn(
     hidden_size: int,
     num_layers: int = 1,
     bidirectional: bool = False,
+    *,
+    dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of a flat weight vector of `jax.experimental.rnn.lstm`.
 
     Args:
         weights: ``[N]``.
         input_size, hidden_size, num_layers, bidirectional: as that function takes them.
+        dtype: of the params; None is the weights' own.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+        ``b`` is the sum of cuDNN's two biases, made in float64 and rounded once.
 
     Raises:
-        ValueError: for a vector of another length.
+        ValueError: for a vector of another length, or numbers that overflow the dtype.
 
     Example:
         >>> import jax
@@ -64,8 +76,9 @@ def from_cudnn(
     parts = np.split(flat, np.cumsum(sizes)[:-1])
     parts = [a.reshape(shape) for a, shape in zip(parts, shapes, strict=True)]
     kernels, biases = parts[: 2 * len(cells)], parts[2 * len(cells) :]
+    read = partial(assemble, "weights", dtype=floating(dtype))
     made = [
-        assemble("weights", kernels[n].T, kernels[n + 1].T, biases[n] + biases[n + 1])
+        read(kernels[n].T, kernels[n + 1].T, biases[n : n + 2])
         for n in range(0, 2 * len(cells), 2)
     ]
     return put_together([tuple(made[n : n + ways]) for n in range(0, len(made), ways)])
@@ -80,7 +93,9 @@ def to_cudnn(cell: Cell, params: Any) -> np.ndarray:
         params: the cell's.
 
     Returns:
-        ``[N]``; of cuDNN's two biases the second is zero.
+        ``[N]``; the second of cuDNN's two biases is zero. The dtype is the params', but
+        float32 for bfloat16 and float16: `jax.experimental.rnn.lstm` computes in
+        float32 alone. Cast float64 before you give it to that function.
 
     Raises:
         ValueError: for any other cell.
@@ -106,4 +121,5 @@ def to_cudnn(cell: Cell, params: Any) -> np.ndarray:
         )
     kernels = [w.T.ravel() for p in flat for w in (p.wx, p.wh)]
     biases = [b for p in flat for b in (p.b, np.zeros_like(p.b))]
-    return np.concatenate(kernels + biases)
+    weights = np.concatenate(kernels + biases)
+    return weights.astype(np.float32) if weights.itemsize < 4 else weights

@@ -1,16 +1,20 @@
 """Equinox's cells: ``weight_ih [G H, F]``, i f g o and r z n, one bias, and bias_n."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams
 from jaxrnn.cells.simple import SimpleRNNParams
+from jaxrnn.convert.foreign import explained
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    floating,
     names_of,
     nested,
     no_bias,
@@ -22,19 +26,25 @@ from jaxrnn.convert.layers import (
 FIELDS = ("weight_ih", "weight_hh", "bias", "bias_n")
 
 
-def from_equinox(cells: Any, *, merge: str | Callable = "concat") -> tuple[Cell, Any]:
+def from_equinox(
+    cells: Any, *, merge: str | Callable = "concat", dtype: Any = None
+) -> tuple[Cell, Any]:
     """The cell and the params of Equinox's LSTMCell or GRUCell.
 
     Args:
-        cells: a cell, or a mapping of its fields; a list with one entry a layer, where
-            a pair ``(forward, backward)`` is a bidirectional layer.
+        cells: a cell, or a mapping of its fields; a list with one entry per layer,
+            where a pair ``(forward, backward)`` is a bidirectional layer.
         merge: of bidirectional layers.
+        dtype: of the params; None is the weights' own. ``"float32"`` reads half
+            precision without loss.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
 
     Raises:
-        ValueError: for what has no such fields, or shapes that do not agree.
+        ValueError: for what has no such fields, shapes that do not agree, or numbers
+            that overflow the dtype. For a model around the cells the error says where
+            they are.
 
     Example:
         >>> import numpy as np
@@ -45,25 +55,29 @@ def from_equinox(cells: Any, *, merge: str | Callable = "concat") -> tuple[Cell,
         >>> cell
         lstm(hidden=4)
     """
-    return put_together(nested(cells, _read), merge=merge)
+    read = partial(_read, dtype=floating(dtype))
+    with explained("cells", cells, partial(read, "cells")):
+        layers = nested("cells", cells, read)
+    return put_together(layers, merge=merge)
 
 
-def _read(cell: Any) -> Any:
+def _read(name: str, cell: Any, dtype: Any) -> Any:
     if isinstance(cell, Mapping):
-        given = names_of("cells", cell, FIELDS[:2], FIELDS[2:])
+        given = names_of(name, cell, FIELDS[:2], FIELDS[2:])
         have = {name: given.get(name) for name in FIELDS}
     else:
         have = {name: getattr(cell, name, None) for name in FIELDS}
     if have["weight_ih"] is None or have["weight_hh"] is None:
         raise ValueError(
-            "cells: expected an Equinox LSTMCell or GRUCell, or its fields weight_ih, "
+            f"{name}: expected an Equinox LSTMCell or GRUCell, or its fields weight_ih, "
             f"weight_hh, bias and bias_n, got {type(cell).__name__}."
         )
-    wx, wh = (array(f"cells.{n}", have[n]).T for n in ("weight_ih", "weight_hh"))
-    params = assemble("cells", wx, wh, have["bias"], have["bias_n"])
+    wx, wh = (array(f"{name}: {n}", have[n]).T for n in FIELDS[:2])
+    biases = [] if have["bias"] is None else [have["bias"]]
+    params = assemble(name, wx, wh, biases, have["bias_n"], dtype=dtype, arrays=FIELDS)
     if isinstance(params, SimpleRNNParams):
         raise ValueError(
-            f"cells: expected 3 or 4 gates, got weight_hh {list(wh.T.shape)}. Equinox "
+            f"{name}: expected 3 or 4 gates, got weight_hh {list(wh.T.shape)}. Equinox "
             "has no simple RNN."
         )
     return params
@@ -79,7 +93,9 @@ def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:
 
     Returns:
         field -> NumPy array, to be put in place by ``eqx.tree_at``; a pair of such for
-        a bidirectional layer; for two layers or more a list.
+        a bidirectional layer; for two layers or more a list. The dtype is the params'.
+        bfloat16 comes as JAX arrays: Equinox's filters do not know NumPy's as floats,
+        and ``eqx.filter_grad`` would pass over them.
 
     Raises:
         ValueError: for a cell that Equinox does not have, with the reason.
@@ -103,6 +119,10 @@ def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:
             fields["bias"] = p.b
             if isinstance(p, GRUParams):
                 fields["bias_n"] = p.bn
-        return {name: np.array(a, order="C") for name, a in fields.items()}
+        return {name: _known(np.array(a, order="C")) for name, a in fields.items()}
 
     return unnested(take_apart(cell, params).params, write)
+
+
+def _known(a: np.ndarray) -> Any:
+    return a if np.issubdtype(a.dtype, np.floating) else jnp.asarray(a)

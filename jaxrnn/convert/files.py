@@ -13,12 +13,13 @@ import numpy as np
 
 import jaxrnn
 from jaxrnn.cell import Cell, show
-from jaxrnn.convert.layers import copied
+from jaxrnn.convert.foreign import RNN
+from jaxrnn.convert.layers import copied, floating, held, total
 from jaxrnn.extra import need
 
-# Options of built-in cells that shape initial values and nothing that is computed.
+# Options of built-in cells that change initial values alone.
 INITIAL = {"forget_bias", "update_bias", "dtype"}
-# What the format's NumPy side both writes and reads.
+# The dtypes that the format's NumPy functions both write and read.
 DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
@@ -27,18 +28,18 @@ DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
 def save_safetensors(
     path: str | Path, params: Any, *, cell: Cell | None = None
 ) -> None:
-    """Writes params to a file, whole or not at all.
+    """Writes params to a file. An error leaves the old file as it was.
 
     Args:
-        path: the file; what was there is replaced once the new one is complete.
-        params: a pytree of arrays; leaves are named by their path, such as
-            ``0.forward.wx``.
-        cell: the cell whose params they are, for its name in the file; one of your own
-            has none.
+        path: the file. An old one is replaced when the new one is complete.
+        params: a pytree of arrays of any dtype that the format has, bfloat16 too. A
+            leaf is named by its path, such as ``0.forward.wx``.
+        cell: the cell of these params. Its name is kept in the file, unless it is a
+            cell of your own, which has no name.
 
     Raises:
-        ValueError: for two leaves of one name, or one that is no array of numbers, or
-            of numbers that a file cannot hold.
+        ValueError: for two leaves of one name, a leaf that is no array of numbers, or a
+            dtype that the format does not have.
         OSError: where the file cannot be written.
         ImportError: without the extra ``safetensors``.
 
@@ -52,7 +53,7 @@ def save_safetensors(
         >>> sorted(convert.read_safetensors(path))
         ['b', 'wh', 'wx']
     """
-    library, path = need("safetensors.numpy"), Path(path)
+    library, path = need("safetensors.numpy"), _path(path)
     about = {"format": "jaxrnn", "jaxrnn": jaxrnn.__version__}
     name = _computes(cell)
     if name is not None:
@@ -70,22 +71,27 @@ def save_safetensors(
     _write(path, data)
 
 
-def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -> Any:
-    """Reads params from a file, if it holds exactly what is expected.
+def load_safetensors(
+    path: str | Path, like: Any, *, cell: Cell | None = None, dtype: Any = None
+) -> Any:
+    """Reads params from a file that holds these params and nothing else.
 
     Args:
         path: the file.
         like: the structure, shapes and dtypes to expect: params, or
             ``jax.eval_shape(lambda: cell.init(key, features))``.
-        cell: the cell that the params are for; if the file names one, it must compute
-            the same, whatever its initial values.
+        cell: the cell that the params are for. If the file names a cell, it must
+            compute the same; initial values may differ.
+        dtype: of the floating params; None is the file's own, which must be that of
+            `like`. ``"float32"`` reads half precision without loss.
 
     Returns:
         Params with the structure of `like`, and sharded as its arrays are.
 
     Raises:
-        ValueError: for a file that is damaged or none of this format, names that are
-            missing or too many, another shape or dtype, or another cell's.
+        ValueError: for a file that is damaged or of another format, names that are
+            missing or not expected, another shape or dtype, another cell's params, or
+            numbers that overflow `dtype`.
         OSError: where the file cannot be read.
         ImportError: without the extra ``safetensors``.
 
@@ -101,6 +107,12 @@ def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -
         >>> bool((loaded[1].wh == params[1].wh).all())
         True
     """
+    if isinstance(like, Cell):
+        raise ValueError(
+            "like: expected params or their shapes, got a Cell. Give "
+            "jax.eval_shape(lambda: cell.init(key, features)), and cell=cell beside it."
+        )
+    dtype = floating(dtype)
     tensors, about = _read(path)
     name = _computes(cell)
     if name is not None and about.get("cell", name) != name:
@@ -112,32 +124,44 @@ def load_safetensors(path: str | Path, like: Any, *, cell: Cell | None = None) -
         what = "no tensor" if name in wanted else "a tensor that is not expected,"
         raise ValueError(
             f"{path}: {what} {name!r}. Expected {sorted(wanted)}, got {sorted(tensors)}."
+            f"{_whose(tensors)}"
         )
+    leaves = []
     for name, leaf in wanted.items():
-        have, dtype = tensors[name], np.dtype(leaf.dtype)
-        if have.shape != leaf.shape or have.dtype != dtype:
+        have, expected = tensors[name], np.dtype(leaf.dtype)
+        cast = dtype is not None and all(
+            jnp.issubdtype(d, jnp.floating) for d in (have.dtype, expected)
+        )
+        if have.shape != leaf.shape or not (cast or have.dtype == expected):
+            option = " Give dtype= to cast." * (have.shape == leaf.shape)
             raise ValueError(
-                f"{path}: {name!r}: expected {dtype} {list(leaf.shape)}, "
-                f"got {have.dtype} {list(have.shape)}."
+                f"{path}: {name!r}: expected {expected} {list(leaf.shape)}, "
+                f"got {have.dtype} {list(have.shape)}.{option}"
             )
-    leaves = [
-        jax.device_put(copied(tensors[name]), getattr(leaf, "sharding", None))
-        for name, leaf in wanted.items()
-    ]
+        if jnp.issubdtype(have.dtype, jnp.floating):
+            have = total(f"{path}: {name!r}", [have], dtype or held(have.dtype))
+        leaves.append(jax.device_put(copied(have), getattr(leaf, "sharding", None)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
+def _whose(tensors: Mapping) -> str:
+    """What to call for a file of torch's."""
+    if not any(map(RNN.fullmatch, tensors)):
+        return ""
+    return " These are a torch module's: call from_torch(read_safetensors(path))."
+
+
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads every array of a file, whoever wrote it.
+    """Reads every array of any file in this format.
 
     Args:
-        path: the file, such as a torch state dict's, which `from_torch` takes.
+        path: the file, such as one with a torch state dict, which `from_torch` takes.
 
     Returns:
-        name -> NumPy array.
+        name -> NumPy array, in the file's dtype.
 
     Raises:
-        ValueError: for a file that is damaged or none of this format.
+        ValueError: for a file that is damaged or of another format.
         OSError: where the file cannot be read.
         ImportError: without the extra ``safetensors``.
 
@@ -153,8 +177,17 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     return _read(path)[0]
 
 
+def _path(path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise ValueError(
+            f"path: expected a file's name, got {type(path).__name__}."
+        ) from None
+
+
 def _read(path: str | Path) -> tuple[dict, Mapping]:
-    library = need("safetensors")
+    library, path = need("safetensors"), _path(path)
     with open(path, "rb"):  # an OSError of Python's own, which names the file
         pass
     try:

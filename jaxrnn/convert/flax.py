@@ -6,6 +6,7 @@ and its other cells pack i f g o and r z n; its GRUCell has no recurrent bias.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import numpy as np
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams
 from jaxrnn.cells.lstm import LSTMParams
+from jaxrnn.convert.foreign import explained
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    floating,
     names_of,
     nested,
     pack,
@@ -33,6 +36,7 @@ def from_linen(
     *,
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of Flax Linen's SimpleCell, LSTMCell or GRUCell.
 
@@ -40,15 +44,19 @@ def from_linen(
         params: the params of a cell, or of an ``RNN`` or ``Bidirectional`` around it,
             or a list with those of each layer. A pair ``(forward, backward)`` is a
             bidirectional layer too.
-        activation: of a SimpleCell. Other options leave no trace in weights: gates are
-            sigmoid, candidates tanh, and no cell is ``residual``.
+        activation: of a SimpleCell. Weights do not show other options: gates must be
+            sigmoid, candidates tanh, and no cell ``residual``.
         merge: of bidirectional layers.
+        dtype: of the params; None is the weights' own. ``"float32"`` reads half
+            precision without loss.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
 
     Raises:
-        ValueError: for names that are no such cell's, or shapes that do not agree.
+        ValueError: for names that are no such cell's, shapes that do not agree, or
+            numbers that overflow the dtype. For variables, a TrainState or a model
+            around the cell the error says where its params are.
 
     Example:
         >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -59,7 +67,7 @@ def from_linen(
         >>> cell
         gru(hidden=4)
     """
-    layers = nested(params, _read, layer=_ways)
+    layers = _layers("params", params, floating(dtype))
     return put_together(layers, activation=activation, merge=merge)
 
 
@@ -68,6 +76,7 @@ def from_nnx(
     *,
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of Flax NNX's SimpleCell, GRUCell or either LSTM cell.
 
@@ -75,15 +84,19 @@ def from_nnx(
         state: ``nnx.state(module)`` of a cell, or of an ``RNN`` or ``Bidirectional``
             around it, or a list with those of each layer. A pair
             ``(forward, backward)`` is a bidirectional layer too.
-        activation: of a SimpleCell. Other options leave no trace in weights: gates are
-            sigmoid, candidates tanh, and no cell is ``residual``.
+        activation: of a SimpleCell. Weights do not show other options: gates must be
+            sigmoid, candidates tanh, and no cell ``residual``.
         merge: of bidirectional layers.
+        dtype: of the params; None is the weights' own. ``"float32"`` reads half
+            precision without loss.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
 
     Raises:
-        ValueError: for names that are no such cell's, or shapes that do not agree.
+        ValueError: for names that are no such cell's, shapes that do not agree, or
+            numbers that overflow the dtype. For the state of a model around the cell
+            the error says where the cell's is.
 
     Example:
         >>> from flax import nnx
@@ -93,8 +106,14 @@ def from_nnx(
         >>> cell, params.wx.shape
         (lstm(hidden=4), (3, 16))
     """
-    layers = nested(state, _read, layer=_ways)
+    layers = _layers("state", state, floating(dtype))
     return put_together(layers, activation=activation, merge=merge)
+
+
+def _layers(name: str, given: Any, dtype: Any) -> list:
+    read = lambda tree: nested(name, tree, partial(_read, dtype=dtype), layer=_ways)
+    with explained(name, given, lambda part: isinstance(part, Mapping) and read(part)):
+        return read(given)
 
 
 def _ways(tree: Any) -> tuple | None:
@@ -105,61 +124,62 @@ def _ways(tree: Any) -> tuple | None:
     return both["forward_rnn"], both["backward_rnn"]
 
 
-def _read(tree: Any) -> Any:
+def _read(name: str, tree: Any, dtype: Any) -> Any:
     while isinstance(tree, Mapping) and "cell" in tree:  # of an RNN
         tree = tree["cell"]
     if not isinstance(tree, Mapping):
         raise ValueError(
-            f"params: expected a cell's mapping of names, got {type(tree).__name__}. "
+            f"{name}: expected a cell's mapping of names, got {type(tree).__name__}. "
             "Of an NNX module give nnx.state(module), of several layers a list."
         )
-    names = {"if" if name == "if_" else name: name for name in tree if name != "rngs"}
-    parts = {name: tree[there] for name, there in names.items()}
+    names = {"if" if part == "if_" else part: part for part in tree if part != "rngs"}
+    parts = {part: tree[there] for part, there in names.items()}
     if set(parts) == {"i", "h"}:
-        return _dense(parts["i"], parts["h"])
+        return _dense(name, parts["i"], parts["h"], dtype)
     if set(parts) == {"dense_i", "dense_h"}:
-        return _dense(parts["dense_i"], parts["dense_h"])
+        return _dense(name, parts["dense_i"], parts["dense_h"], dtype)
     for gates in GATES:
         if set(parts) == {side + gate for side in "ih" for gate in gates}:
-            return _by_gate(parts, gates)
+            return _by_gate(name, parts, gates, dtype)
     raise ValueError(
-        "params: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
+        f"{name}: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
         f"{sorted(parts)}. Give that part of the tree alone, a list for several layers "
         "and a pair (forward, backward) for two directions."
     )
 
 
-def _dense(from_x: Any, from_h: Any) -> Any:
-    """One Dense each; whichever has a bias has the only one."""
-    from_x = names_of("params of x", from_x, ("kernel",), ("bias",))
-    from_h = names_of("params of h", from_h, ("kernel",), ("bias",))
+def _dense(name: str, from_x: Any, from_h: Any, dtype: Any) -> Any:
+    """One Dense each; one of the two has the bias."""
+    from_x = names_of(f"{name} of x", from_x, ("kernel",), ("bias",))
+    from_h = names_of(f"{name} of h", from_h, ("kernel",), ("bias",))
     biases = [part["bias"] for part in (from_x, from_h) if "bias" in part]
     if len(biases) > 1:
-        raise ValueError("params: expected a bias on x or on h, got two.")
-    return assemble("params", from_x["kernel"], from_h["kernel"], *biases)
+        raise ValueError(f"{name}: expected a bias on x or on h, got two.")
+    return assemble(name, from_x["kernel"], from_h["kernel"], biases, dtype=dtype)
 
 
-def _by_gate(parts: dict, gates: str) -> Any:
+def _by_gate(name: str, parts: dict, gates: str, dtype: Any) -> Any:
     biased = [side + gate for gate in gates for side in _biased(gates, gate)]
     arrays: dict[tuple, np.ndarray] = {}
-    for name, part in parts.items():
-        needed = ("kernel", "bias") if name in biased else ("kernel",)
-        for what, value in names_of(f"params[{name!r}]", part, needed).items():
-            arrays[name, what] = array(f"params[{name!r}].{what}", value)
+    for gate, part in parts.items():
+        needed = ("kernel", "bias") if gate in biased else ("kernel",)
+        for what, value in names_of(f"{name}[{gate!r}]", part, needed).items():
+            arrays[gate, what] = array(f"{name}[{gate!r}].{what}", value)
 
     def packed(side, what):
         found = [arrays[side + gate, what] for gate in gates]
         if len({a.shape for a in found}) != 1:
             shapes = [list(a.shape) for a in found]
             raise ValueError(
-                f"params: expected {what}s of one shape on {side}, got {shapes}."
+                f"{name}: expected {what}s of one shape on {side}, got {shapes}."
             )
         return pack(*found)
 
     wx, wh = packed("i", "kernel"), packed("h", "kernel")
     if gates == "ifgo":
-        return assemble("params", wx, wh, packed("h", "bias"))
-    return assemble("params", wx, wh, packed("i", "bias"), arrays["hn", "bias"])
+        return assemble(name, wx, wh, [packed("h", "bias")], dtype=dtype)
+    bn = arrays["hn", "bias"]
+    return assemble(name, wx, wh, [packed("i", "bias")], bn, dtype=dtype)
 
 
 def _biased(gates: str, gate: str) -> str:
@@ -178,7 +198,8 @@ def to_linen(cell: Cell, params: Any) -> Any:
     Returns:
         The cell's params, so that ``{"params": {"cell": ...}}`` are an ``RNN``'s
         variables; for a bidirectional layer those of a ``Bidirectional`` of two
-        ``RNN``; for two layers or more a list.
+        ``RNN``; for two layers or more a list. NumPy arrays of the params' dtype,
+        bfloat16 too, whatever the module's ``param_dtype``.
 
     Raises:
         ValueError: for a cell that Flax does not have, with the reason.
@@ -206,7 +227,8 @@ def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
     Returns:
         A tree for ``nnx.update(cell, ...)``, and ``{"cell": ...}`` for an ``RNN``; for
         a bidirectional layer that of a ``Bidirectional`` of two ``RNN``; for two layers
-        or more a list.
+        or more a list. NumPy arrays of the params' dtype, bfloat16 too, whatever the
+        module's ``param_dtype``.
 
     Raises:
         ValueError: for a cell that NNX does not have, with the reason: its GRUCell has

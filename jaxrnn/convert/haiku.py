@@ -6,6 +6,7 @@ taken off on the way out. Haiku's VanillaRNN is ReLU, with two biases that are s
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import numpy as np
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams
 from jaxrnn.cells.lstm import LSTMParams
+from jaxrnn.convert.foreign import explained
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    floating,
     names_of,
     pack,
     put_together,
@@ -36,6 +39,7 @@ def from_haiku(
     names: Sequence[str] | None = None,
     bidirectional: bool = False,
     merge: str | Callable = "concat",
+    dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of Haiku's LSTM or VanillaRNN modules.
 
@@ -47,14 +51,18 @@ def from_haiku(
             with the same shapes cannot be told apart.
         bidirectional: whether the modules are forward and backward by turns.
         merge: of bidirectional layers.
+        dtype: of the params; None is the weights' own. ``"float32"`` reads half
+            precision without loss.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
-        A VanillaRNN is ``simple_rnn(..., activation="relu")``.
+        Sums (Haiku's 1 on the forget bias, a VanillaRNN's two biases) are made in
+        float64 and rounded once. A VanillaRNN is ``simple_rnn(..., activation="relu")``.
 
     Raises:
         ValueError: for a GRU, which resets before the matmul, for modules that are
-            neither, and for shapes that do not agree.
+            neither, for shapes that do not agree, and for numbers that overflow the
+            dtype. For a training state the error says where the params are.
 
     Example:
         >>> import numpy as np
@@ -65,7 +73,17 @@ def from_haiku(
         >>> cell, params.b[4:8].tolist()  # Haiku's +1
         (lstm(hidden=4), [1.0, 1.0, 1.0, 1.0])
     """
-    if not isinstance(params, Mapping):
+    read = partial(
+        _layers, names=names, bidirectional=bidirectional, dtype=floating(dtype)
+    )
+    with explained("params", params, _network):
+        layers = read(params)
+    return put_together(layers, activation="relu", merge=merge)
+
+
+def _modules(params: Any) -> dict[str, dict]:
+    """Module name -> part -> its weights."""
+    if not isinstance(params, Mapping) or not all(isinstance(n, str) for n in params):
         raise ValueError(
             "params: expected module names and their params, got "
             f"{type(params).__name__}."
@@ -76,13 +94,20 @@ def from_haiku(
         if not module or (isinstance(weights, Mapping) and "w_i" in weights):
             module, part = name, ""  # a GRU, or a layer that is no RNN's
         modules.setdefault(module, {})[part] = weights
+    return modules
+
+
+def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list:
+    modules = _modules(params)
     if names is None:
-        stems = {re.sub(r"_\d+$", "", module) for module in modules}
+        stems = {_stem(module) for module in modules}
         known = {stem.rpartition("/")[2] for stem in stems} <= {*STEMS, "gru"}
         if len(stems) != 1 or not known:
+            ours = tuple(sorted(filter(_is_recurrent, modules), key=_number))
+            such = f", such as names={ours}" if ours else ""
             raise ValueError(
                 f"params: expected modules of one name, lstm or vanilla_rnn, got "
-                f"{sorted(modules)}. Give names= in the order of the layers."
+                f"{sorted(modules)}. Give names= in the order of the layers{such}."
             )
         names = sorted(modules, key=_number)
     if len(set(names)) != len(names):
@@ -92,15 +117,27 @@ def from_haiku(
             raise ValueError(
                 f"names: expected some of {sorted(modules)}, got {name!r}."
             )
-    made = [_read(name, modules[name]) for name in names]
+    made = [_read(name, modules[name], dtype) for name in names]
     if bidirectional and len(made) % 2:
         raise ValueError(
             "bidirectional: expected an even number of modules, forward and backward "
             f"by turns, got {list(names)}."
         )
     ways = 2 if bidirectional else 1
-    layers = [tuple(made[n : n + ways]) for n in range(0, len(made), ways)]
-    return put_together(layers, activation="relu", merge=merge)
+    return [tuple(made[n : n + ways]) for n in range(0, len(made), ways)]
+
+
+def _network(part: Any) -> None:
+    if not any(map(_is_recurrent, _modules(part))):
+        raise ValueError
+
+
+def _is_recurrent(module: str) -> bool:
+    return _stem(module).rpartition("/")[2] in STEMS
+
+
+def _stem(module: str) -> str:
+    return re.sub(r"_\d+$", "", module)
 
 
 def _number(module: str) -> int:
@@ -108,7 +145,7 @@ def _number(module: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _read(name: str, parts: Mapping) -> Any:
+def _read(name: str, parts: Mapping, dtype: Any) -> Any:
     where = f"params[{name!r}]"
     if "" in parts and isinstance(parts[""], Mapping) and "w_i" in parts[""]:
         raise ValueError(f"{where}: {BEFORE}.")
@@ -121,19 +158,18 @@ def _read(name: str, parts: Mapping) -> Any:
                 f"{where}: expected w [F + H, 4 H] and b [4 H], "
                 f"got {list(w.shape)} and {list(b.shape)}."
             )
-        i, f, g, o = split(_swap(b), 4)
-        b = pack(i, f + np.ones((), b.dtype), g, o)
-        return assemble(where, _swap(w[:-hidden]), _swap(w[-hidden:]), b)
+        one = np.repeat(np.array([0, 1, 0, 0], b.dtype), hidden)
+        wx, wh = _swap(w[:-hidden]), _swap(w[-hidden:])
+        names = ("w", "w", "b, with Haiku's 1 on the forget gate", "")
+        biases = [_swap(b), one]
+        return assemble(where, wx, wh, biases, dtype=dtype, arrays=names)
     if set(parts) == {"linear", "linear_1"}:
         from_x = names_of(where, parts["linear"], ("w", "b"))
         from_h = names_of(where, parts["linear_1"], ("w",), ("b",))
-        biases = [array(f"{where}.b", p["b"]) for p in (from_x, from_h) if "b" in p]
-        if len({b.shape for b in biases}) != 1:
-            raise ValueError(
-                f"{where}: expected biases of one shape, got "
-                f"{[list(b.shape) for b in biases]}."
-            )
-        return assemble(where, from_x["w"], from_h["w"], sum(biases[1:], biases[0]))
+        biases = [p["b"] for p in (from_x, from_h) if "b" in p]
+        names = ("linear.w", "linear_1.w", "linear.b + linear_1.b", "")
+        w = from_x["w"], from_h["w"]
+        return assemble(where, *w, biases, dtype=dtype, arrays=names)
     raise ValueError(
         f"{where}: expected the linear layers of an LSTM or a VanillaRNN, got "
         f"{sorted(parts)}."
@@ -164,7 +200,7 @@ def to_haiku(
         double_bias: a VanillaRNN's option of that name.
 
     Returns:
-        module name -> name -> NumPy array.
+        module name -> name -> NumPy array of the params' dtype, bfloat16 too.
 
     Raises:
         ValueError: for a cell that Haiku does not have, with the reason.

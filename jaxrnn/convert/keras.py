@@ -4,15 +4,18 @@ The GRU's bias has two rows: the input's, and the recurrent one, whose h is scal
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams
+from jaxrnn.convert.foreign import explained
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    floating,
     nested,
     no_bias,
     only,
@@ -23,32 +26,40 @@ from jaxrnn.convert.layers import (
     unnested,
 )
 
+NAMES = ("kernel", "recurrent_kernel", "bias")
+
 
 def from_keras(
     weights: list,
     *,
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of Keras's SimpleRNN, LSTM or GRU layers.
 
     Args:
         weights: ``layer.get_weights()``, or a list with those of each layer. Three
-            arrays are a layer with biases and two one without; six and four are those
-            of a ``Bidirectional``. An ``RNN`` of several cells has as many: give a list
-            with ``cell.get_weights()`` of each.
-        activation: of SimpleRNN layers. Other options leave no trace in weights: gates
-            are sigmoid, and candidates tanh.
-        merge: of bidirectional layers, jaxrnn's name: Keras's ``"sum"`` is ``"sum"``,
-            ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.
+            arrays are a layer with biases, and two are one without. Six and four are a
+            ``Bidirectional``. An ``RNN`` of several cells has as many arrays: give a
+            list with ``cell.get_weights()`` of each cell.
+        activation: of SimpleRNN layers. Weights do not show other options: gates must
+            be sigmoid and candidates tanh.
+        merge: of bidirectional layers, by jaxrnn's name: Keras's ``"sum"`` is
+            ``"sum"``, ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.
+        dtype: of the params; None is the weights' own. ``"float32"`` reads half
+            precision without loss.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
+        A GRU's ``b`` has for r and z the sum of Keras's two biases, made in float64 and
+        rounded once.
 
     Raises:
-        ValueError: for another number of arrays, shapes that do not agree, and a GRU
-            with ``reset_after=False``, which no cell here computes. Without biases
-            nothing tells it from one with ``reset_after=True``, as which it is read.
+        ValueError: for another number of arrays, shapes that do not agree, numbers that
+            overflow the dtype, and a GRU with ``reset_after=False``, which no cell here
+            computes. A GRU without biases is read as ``reset_after=True``, because
+            nothing in its weights tells the two apart.
 
     Example:
         >>> import numpy as np
@@ -60,12 +71,16 @@ def from_keras(
         lstm(hidden=4)
     """
     if not isinstance(weights, list | tuple) or not weights:
-        raise ValueError(
-            "weights: expected layer.get_weights() or a list of them, "
-            f"got {type(weights).__name__}."
-        )
+        with explained("weights", weights, from_keras):
+            raise ValueError(
+                "weights: expected layer.get_weights() or a list of them, got "
+                f"{type(weights).__name__}."
+            )
     several = all(isinstance(entry, list | tuple) for entry in weights)
-    layers = nested(list(weights) if several else [list(weights)], _read, layer=_ways)
+    read = partial(_read, dtype=floating(dtype))
+    with explained("weights", weights, partial(read, "weights")):
+        entries = [list(e) for e in weights] if several else list(weights)
+        layers = nested("weights", entries if several else [entries], read, layer=_ways)
     return put_together(layers, activation=activation, merge=merge)
 
 
@@ -75,34 +90,38 @@ def _ways(weights: list) -> tuple | None:
     return (weights[:half], weights[half:]) if len(weights) in (4, 6) else None
 
 
-def _read(weights: list) -> Any:
+def _read(name: str, weights: list, dtype: Any) -> Any:
     if len(weights) not in (2, 3):
         raise ValueError(
-            "weights: expected 2 or 3 arrays a layer (kernel, recurrent kernel, bias), "
-            f"4 or 6 if it is bidirectional, got {len(weights)}."
+            f"{name}: expected 2 or 3 arrays (kernel, recurrent kernel, bias) per layer, "
+            f"4 or 6 if it is bidirectional, got {len(weights)}. Of a whole model give "
+            "[layer.get_weights() for layer in ...] of its recurrent layers."
         )
-    wx, wh, *biases = (array("weights", a) for a in weights)
+    arrays = [array(f"{name}: {n}", a) for n, a in zip(NAMES, weights, strict=False)]
+    wx, wh, *biases = arrays
+    read = partial(assemble, name, dtype=dtype, arrays=(*NAMES, "bias[1]"))
     if wh.ndim != 2 or wh.shape[1] != 3 * wh.shape[0]:
-        return assemble("weights", wx, wh, *biases)
+        return read(wx, wh, biases)
     if biases and biases[0].ndim == 1:
         raise ValueError(
-            "weights: this GRU has reset_after=False: it resets the memory before the "
-            "recurrent matmul, which no weights of the one here can equal."
+            f"{name}: this GRU has reset_after=False: it resets the carry before the "
+            "recurrent matmul. The GRU here resets after it, and no weights make them "
+            "equal."
         )
     swapped = _swap(wh)
     if wx.ndim != 2 or wx.shape[1] != wh.shape[1]:
-        return assemble("weights", wx, swapped)  # which says what is wrong
+        return read(wx, swapped)  # which says what is wrong
     if not biases:
-        return assemble("weights", _swap(wx), swapped)
+        return read(_swap(wx), swapped)
     if biases[0].shape != (2, wh.shape[1]):
         raise ValueError(
-            f"weights: expected the bias of a GRU [2, {wh.shape[1]}], "
+            f"{name}: expected the bias of a GRU [2, {wh.shape[1]}], "
             f"got {list(biases[0].shape)}."
         )
     first, second = _swap(biases[0])
     n = 2 * len(wh)
-    b = np.append(first[:n] + second[:n], first[n:])
-    return assemble("weights", _swap(wx), swapped, b, second[n:])
+    without_n = np.append(second[:n], np.zeros_like(second[n:]))
+    return read(_swap(wx), swapped, [first, without_n], second[n:])
 
 
 def _swap(a: Any) -> np.ndarray:
@@ -122,7 +141,8 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
 
     Returns:
         The NumPy arrays for ``layer.set_weights``; for two layers or more a list of
-        such lists. GRUs are ``reset_after=True``, Keras's default.
+        such lists. GRUs are ``reset_after=True``, Keras's default. The dtype is the
+        params', bfloat16 too: ``set_weights`` casts to the layer's.
 
     Raises:
         ValueError: for a cell that Keras does not have, with the reason.

@@ -17,6 +17,7 @@ from jaxrnn.cells.gru import GRUParams, gru
 from jaxrnn.cells.lstm import LSTMParams, lstm
 from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
 from jaxrnn.compose import BidirectionalParams, bidirectional, stack
+from jaxrnn.convert.foreign import inside
 
 GATES = {SimpleRNNParams: 1, GRUParams: 3, LSTMParams: 4}
 KINDS = {"simple_rnn": SimpleRNNParams, "gru": GRUParams, "lstm": LSTMParams}
@@ -32,6 +33,13 @@ REASONS = {
     "learned_carry": "peers take the initial carry as an input; convert the cell "
     "inside, cell.parts[0], with params.cell",
 }
+
+
+# How params of jaxrnn.linen, which are dicts, become the cell's.
+FROM_TREE = (
+    " Of a jaxrnn.linen module give "
+    "jaxrnn.linen.from_tree(cell, variables['params']['cell'], features)."
+)
 
 
 class Layers(NamedTuple):
@@ -51,7 +59,7 @@ class Layers(NamedTuple):
 def take_apart(cell: Cell, params: Any) -> Layers:
     """The layers of a cell, or a ValueError that says why no peer has such a one."""
     if not isinstance(cell, Cell):
-        raise ValueError(f"cell: expected a jaxrnn.Cell, got {cell!r}.")
+        raise ValueError(f"cell: expected a jaxrnn.Cell, got {_shown(cell, params)}")
     activations, merges = [], []
 
     def leaf(spec, params):
@@ -61,16 +69,19 @@ def take_apart(cell: Cell, params: Any) -> Layers:
                 f"params: expected {kind.__name__} for {show(spec)}, "
                 f"got {type(params).__name__}."
             )
-        arrays = [np.array(a, order="C") for a in params]
-        checked = assemble(f"params of {show(spec)}", *arrays)
-        if len(checked.wh) != options["hidden"]:
+        name = f"params of {show(spec)}"
+        arrays = [
+            np.array(array(f"{name}: {field}", a), order="C")
+            for field, a in zip(params._fields, params, strict=True)
+        ]
+        made = checked(name, *arrays)
+        if len(made.wh) != options["hidden"]:
             raise ValueError(
-                f"params: expected those of {show(spec)}, got wh "
-                f"{list(checked.wh.shape)}."
+                f"params: expected those of {show(spec)}, got wh {list(made.wh.shape)}."
             )
         if kind is SimpleRNNParams:
             activations.append(options["activation"])
-        return checked
+        return made
 
     def layers(spec, params):
         if spec[:1] == ("stack",):
@@ -97,10 +108,28 @@ def take_apart(cell: Cell, params: Any) -> Layers:
             return [tuple(leaf(s, p) for s, p in ways)]
         return [(leaf(spec, params),)]
 
-    found = layers(cell.spec, params)
+    try:
+        found = layers(cell.spec, params)
+    except ValueError as error:
+        more = inside("params", params, lambda part: layers(cell.spec, part))
+        tree = isinstance(params, Mapping) and not more
+        raise ValueError(f"{error}{more}{FROM_TREE * tree}") from error.__cause__
     named = iter(merges)
     _check_widths(found, [next(named) if len(one) == 2 else None for one in found])
     return Layers(found, activations, merges)
+
+
+def _shown(cell: Any, params: Any) -> str:
+    """What was given for a cell, and what to give."""
+    if isinstance(params, Cell):
+        return f"{type(cell).__name__}. Give the cell first: (cell, params)."
+    if isinstance(cell, tuple | Mapping):
+        return f"{type(cell).__name__}, which are params. Give (cell, params)."
+    if isinstance(getattr(cell, "cell", None), Cell):
+        return f"{type(cell).__name__}. Give its .cell."
+    if any(cell is make for make in (lstm, gru, simple_rnn, stack, bidirectional)):
+        return f"the function {cell.__name__}. Call it: {cell.__name__}(...)."
+    return f"{cell!r}."
 
 
 def _kind(spec: tuple) -> type:
@@ -183,37 +212,138 @@ def _make(params: Any, activation: str | Callable) -> Cell:
     return gru(hidden) if isinstance(params, GRUParams) else lstm(hidden)
 
 
-def copied(array: np.ndarray) -> jax.Array:
-    """A copy: the weights it came from may go on being trained."""
-    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
-    if dtype != array.dtype:
-        warnings.warn(
-            f"{array.dtype} weights become {dtype}: jax_enable_x64 is off.",
-            stacklevel=2,
-        )
-    return jnp.array(array, dtype=dtype, copy=True)
+def floating(dtype: Any) -> np.dtype | None:
+    """`held` of a floating dtype; None, the weights' own, stays None."""
+    return None if dtype is None else held(dtype)
 
 
-def assemble(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
-    """One cell's params in NumPy; how many gates there are tells its kind.
-
-    Args:
-        name: what errors call them.
-        wx, wh: ``[F, G H]`` and ``[H, G H]``, gates in jaxrnn's order.
-        b: ``[G H]``; None is zeros.
-        bn: the GRU's ``[H]``; None is zeros.
+def held(dtype: Any) -> np.dtype:
+    """`dtype` as JAX holds it: float64 becomes float32, with a warning, without x64.
 
     Raises:
-        ValueError: for arrays that are no floats, or whose shapes do not agree.
+        ValueError: for what is no floating dtype.
     """
-    wx, wh = array(f"{name}: input kernel", wx), array(f"{name}: recurrent kernel", wh)
+    try:
+        wanted = np.dtype(dtype).newbyteorder("=")
+        found = jax.dtypes.canonicalize_dtype(wanted)
+    except TypeError:
+        wanted = found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise ValueError(
+            "dtype: expected a floating dtype such as 'float32', or None for the "
+            f"weights' own, got {dtype!r}."
+        )
+    if found != wanted:
+        warnings.warn(
+            f"{wanted} weights become {found}: jax_enable_x64 is off.", stacklevel=2
+        )
+    return found
+
+
+def copied(array: np.ndarray) -> jax.Array:
+    """A copy: the weights it came from may go on being trained."""
+    return jnp.array(array, copy=True)
+
+
+def total(name: str, terms: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """The sum of arrays of one shape, made in float64 and rounded once to `dtype`.
+
+    Raises:
+        ValueError: where finite numbers become infinite, or shapes differ.
+    """
+    if len({a.shape for a in terms}) > 1:
+        raise ValueError(
+            f"{name}: expected biases of one shape, got "
+            f"{' and '.join(str(list(a.shape)) for a in terms)}."
+        )
+    if len(terms) == 1 and terms[0].dtype == dtype:
+        return terms[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = [a.astype(np.float64) for a in terms]
+        made = sum(wide[1:], wide[0]).astype(dtype)
+    lost = np.all(np.isfinite(wide), axis=0) & ~np.isfinite(made)
+    if lost.any():
+        first = tuple(map(int, np.argwhere(lost)[0]))
+        numbers = " + ".join(f"{a[first]:.6g}" for a in wide)
+        wider = "float32" if dtype.itemsize < 4 else "float64"
+        more = "" if dtype == np.float64 else f" Give dtype={wider!r}."
+        if wider == "float64" and more and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+            more = " Give dtype='float64' under jax_enable_x64."
+        raise ValueError(
+            f"{name}: expected numbers that {dtype} holds, got {numbers} at "
+            f"{list(first)}, which overflows.{more}"
+        )
+    return made
+
+
+# What errors call the arrays of one cell.
+ARRAYS = ("input kernel", "recurrent kernel", "bias", "bias of n")
+
+
+def assemble(
+    name: str,
+    wx: Any,
+    wh: Any,
+    biases: Sequence = (),
+    bn: Any = None,
+    *,
+    dtype: np.dtype | None = None,
+    arrays: Sequence[str] = ARRAYS,
+) -> Any:
+    """One cell's params in NumPy, from another library's arrays.
+
+    Args:
+        name: what errors call the cell.
+        wx, wh: ``[F, G H]`` and ``[H, G H]``, gates in jaxrnn's order.
+        biases: ``[G H]`` each; they are added. None at all is zeros.
+        bn: the GRU's ``[H]``; None is zeros.
+        dtype: of the params, from `floating`; None is the arrays' own.
+        arrays: what errors call wx, wh, the sum of `biases`, and bn.
+
+    Raises:
+        ValueError: for arrays that are no floats, whose shapes do not agree, or whose
+            numbers overflow `dtype`.
+    """
+    names = [f"{name}: {part}" for part in arrays]
+    given = [[wx], [wh], list(biases), [] if bn is None else [bn]]
+    parts = [[array(n, a) for a in g] for n, g in zip(names, given, strict=True)]
+    if dtype is None:
+        dtypes = {a.dtype for part in parts for a in part}
+        if len(dtypes) > 1:
+            raise ValueError(
+                f"{name}: expected weights of one dtype, got "
+                f"{sorted(map(str, dtypes))}. Give dtype='float32', or another one."
+            )
+        dtype = held(dtypes.pop())
+    sums = [
+        total(n, part, dtype) if part else None
+        for n, part in zip(names, parts, strict=True)
+    ]
+    return checked(name, *sums)
+
+
+def checked(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
+    """One cell's params in NumPy; the number of gates tells its kind.
+
+    Args:
+        name: what errors call the cell.
+        wx, wh, b, bn: ``[F, G H]``, ``[H, G H]``, ``[G H]`` and ``[H]``; None is zeros.
+
+    Raises:
+        ValueError: for shapes or dtypes that do not agree.
+    """
     hidden = wh.shape[0] if wh.ndim == 2 else 0
     gates = wh.shape[1] // hidden if hidden else 0
     kind = {g: k for k, g in GATES.items()}.get(gates)
     if kind is None or wh.shape != (hidden, gates * hidden):
+        several = (
+            " If axis 0 counts networks, take one of them: "
+            "jax.tree.map(lambda a: a[0], ...)."
+        )
         raise ValueError(
             f"{name}: expected a recurrent kernel for 1, 3 or 4 gates (simple RNN, GRU, "
             f"LSTM), here [H, gates * H], got {list(wh.shape)}."
+            f"{several * (wh.ndim == 3)}"
         )
     if wx.ndim != 2 or wx.shape[1] != gates * hidden or not len(wx):
         raise ValueError(
@@ -222,11 +352,9 @@ def assemble(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
         )
     if bn is not None and kind is not GRUParams:
         raise ValueError(f"{name}: expected no bias of n but for a GRU, got one.")
-    b = np.zeros(gates * hidden, wh.dtype) if b is None else array(f"{name}: bias", b)
-    parts = [wx, wh, b]
+    parts = [wx, wh, np.zeros(gates * hidden, wh.dtype) if b is None else b]
     if kind is GRUParams:
-        zeros = np.zeros(hidden, wh.dtype)
-        parts.append(zeros if bn is None else array(f"{name}: bias of n", bn))
+        parts.append(np.zeros(hidden, wh.dtype) if bn is None else bn)
     for part, width in zip(parts[2:], (gates * hidden, hidden), strict=False):
         if part.shape != (width,):
             raise ValueError(
@@ -247,15 +375,26 @@ def array(name: str, value: Any) -> np.ndarray:
         if hasattr(value, "detach"):
             value = value.detach().cpu()
             if "bfloat16" in str(value.dtype):  # NumPy has none, JAX has
-                value = jnp.from_dlpack(value)
+                value = jnp.from_dlpack(value.contiguous())
         a = np.asarray(value)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{name}: expected an array of floats ({error}).") from error
     if not jnp.issubdtype(a.dtype, jnp.floating):
+        packed = (
+            " If the module is quantised, convert the one before it was."
+            if a.dtype.kind in "iu"
+            else ""
+        )
         raise ValueError(
-            f"{name}: expected an array of floats, got {a.dtype} ({type(value).__name__})."
+            f"{name}: expected an array of floats, got {a.dtype} "
+            f"({type(value).__name__}).{packed}"
         )
     return a
+
+
+def numpys(a: np.ndarray) -> np.ndarray:
+    """`a`, or its float32 copy if its dtype is none of NumPy's own, as bfloat16 is."""
+    return a if np.issubdtype(a.dtype, np.floating) else a.astype(np.float32)
 
 
 def names_of(
@@ -301,30 +440,36 @@ def only(library: str, apart: Layers, activations: Sequence, merges: Sequence) -
                 )
 
 
-def nested(weights: Any, read: Callable, *, layer: Callable | None = None) -> list:
-    """Layers from a list with one entry a layer, or from one layer.
+def nested(
+    name: str, weights: Any, read: Callable, *, layer: Callable | None = None
+) -> list:
+    """Layers from a list with one entry per layer, or from one layer.
 
     Args:
+        name: what errors call `weights`.
         weights: one layer or a list of them; a layer is one cell's weights or a tuple
             of two, forward and backward.
-        read: one cell's weights -> its params.
-        layer: what else a layer may be, ``weights -> tuple or None``.
+        read: ``(name, weights) -> params`` of one cell.
+        layer: ``weights -> tuple or None``: other forms of a bidirectional layer.
     """
 
-    def one(entry):
+    def one(name, entry):
         both = layer(entry) if layer else None
         if both is None and isinstance(entry, tuple):
             both = entry
         if both is None:
-            return (read(entry),)
+            return (read(name, entry),)
         if len(both) != 2:
             raise ValueError(
-                "weights: expected (forward, backward) for a bidirectional layer, "
+                f"{name}: expected (forward, backward) for a bidirectional layer, "
                 f"got {len(both)} entries."
             )
-        return tuple(read(way) for way in both)
+        ways = zip((f"{name} forward", f"{name} backward"), both, strict=True)
+        return tuple(read(*way) for way in ways)
 
-    return [one(e) for e in (weights if isinstance(weights, list) else [weights])]
+    if not isinstance(weights, list) or len(weights) == 1:
+        return [one(name, weights[0] if isinstance(weights, list) else weights)]
+    return [one(f"{name}[{n}]", entry) for n, entry in enumerate(weights)]
 
 
 def unnested(layers: list, write: Callable, *, both: Callable = tuple) -> Any:

@@ -5,16 +5,20 @@ torch adds its two biases, but for the GRU's n, where r scales the second one.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams
+from jaxrnn.convert.foreign import of_torch
 from jaxrnn.convert.layers import (
     array,
     assemble,
+    floating,
     no_bias,
+    numpys,
     only,
     pack,
     put_together,
@@ -22,6 +26,7 @@ from jaxrnn.convert.layers import (
 )
 
 NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d+)(_reverse)?)?")
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def from_torch(
@@ -29,24 +34,31 @@ def from_torch(
     *,
     prefix: str = "",
     activation: str | Callable = "tanh",
+    dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of a ``torch.nn`` RNN, LSTM, GRU or one of their cells.
 
-    Kind, widths, layers, directions and ``bias=False`` are read off names and shapes.
+    Names and shapes say the kind, the widths, the layers, the directions and
+    ``bias=False``.
 
     Args:
-        state_dict: name -> tensor or array, as ``module.state_dict()`` gives it, or
+        state_dict: name -> tensor or array, from ``module.state_dict()`` or
             `read_safetensors`.
-        prefix: of the names to read, such as ``"encoder.lstm."`` in a whole model's.
-        activation: of simple RNNs, torch's ``nonlinearity``: no state dict tells it.
+        prefix: of the names to read, such as ``"encoder.lstm."`` in a whole model.
+        activation: of simple RNNs, torch's ``nonlinearity``. A state dict does not
+            hold it.
+        dtype: of the params; None is the weights' own. ``"float32"`` reads half
+            precision without loss.
 
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
-        Where torch has two biases, ``b`` is their sum.
+        ``b`` is the sum of torch's two biases, made in float64 and rounded once.
 
     Raises:
         ValueError: for names that belong to no such module, missing layers, shapes that
-            do not agree, and ``proj_size``.
+            do not agree, numbers that overflow the dtype, and ``proj_size``. For a
+            checkpoint, a name's prefix, weight norm, pruning and the like the error
+            gives the code that mends it.
 
     Example:
         >>> import numpy as np, jaxrnn
@@ -56,6 +68,15 @@ def from_torch(
         >>> cell, params.wx.shape
         (gru(hidden=4), (3, 12))
     """
+    try:
+        layers = _layers(state_dict, prefix, floating(dtype))
+    except ValueError as error:
+        more = of_torch(state_dict, prefix)
+        raise ValueError(f"{error}{more}") from error.__cause__
+    return put_together(layers, activation=activation)
+
+
+def _layers(state_dict: Mapping[str, Any], prefix: str, dtype: Any) -> list:
     if not isinstance(state_dict, Mapping):
         raise ValueError(
             "state_dict: expected names and tensors, such as module.state_dict(), got "
@@ -70,14 +91,14 @@ def from_torch(
         match = NAME.fullmatch(name.removeprefix(prefix))
         if match is None:
             raise ValueError(
-                f"state_dict: expected weight_ih_l0 and so on, got {name!r}. Give the "
-                "prefix of one module's names, such as prefix='lstm.'."
+                f"state_dict: expected {prefix}weight_ih_l0 and so on, got {name!r}."
             )
         what, which, layer, reverse = match.groups()
         if which == "hr":
             raise ValueError(
                 f"state_dict: {name!r} is the projection of an LSTM with proj_size, "
-                "and no cell here has one."
+                "and no cell here has one. Train an LSTM without proj_size, or write "
+                "the cell with jaxrnn.gated."
             )
         place = (None if layer is None else int(layer), reverse is not None)
         found.setdefault(place, {})[f"{what}_{which}"] = value
@@ -95,41 +116,65 @@ def from_torch(
             f"state_dict: expected {len(numbers)} layers of {len(ways)} directions "
             f"each, got {sorted(state_dict)}."
         )
-    if len({frozenset(weights) for weights in found.values()}) != 1:
-        raise ValueError(
-            f"state_dict: expected the same names in all layers, got "
-            f"{sorted(state_dict)}."
-        )
-    made = [tuple(_read(found[n, way], n, way) for way in ways) for n in layers]
-    return put_together(made, activation=activation)
+    every = {name for weights in found.values() for name in weights}
+    for place, weights in found.items():
+        for name in sorted(every - set(weights)):
+            raise ValueError(
+                f"state_dict: expected the same names in all layers, but "
+                f"{prefix + name + _suffix(*place)!r} is missing."
+            )
+    return [
+        tuple(_read(found[n, way], prefix, _suffix(n, way), dtype) for way in ways)
+        for n in layers
+    ]
 
 
-def _read(weights: Mapping, layer: int | None, reverse: bool) -> Any:
-    suffix = "" if layer is None else f"_l{layer}{'_reverse' * reverse}"
-    weights = {name: array(name + suffix, value) for name, value in weights.items()}
-    names = sorted(weights)
-    kernels, biases = ["weight_hh", "weight_ih"], ["bias_hh", "bias_ih"]
-    if names not in (kernels, sorted(kernels + biases)):
+def _suffix(layer: int | None, reverse: bool) -> str:
+    return "" if layer is None else f"_l{layer}{'_reverse' * reverse}"
+
+
+def _read(weights: Mapping, prefix: str, suffix: str, dtype: Any) -> Any:
+    called = {name: prefix + name + suffix for name in PARTS}
+    biases = [name for name in PARTS[2:] if name in weights]
+    expected = PARTS if biases else PARTS[:2]
+    missing = [called[name] for name in expected if name not in weights]
+    if missing:
+        zeros = ""
+        if len(biases) == 1 and len(missing) == 1:
+            there = f"np.zeros_like(state_dict[{called[biases[0]]!r}])"
+            zeros = (
+                f" If there was none, give state_dict | {{{missing[0]!r}: {there}}}."
+            )
         raise ValueError(
-            f"state_dict: expected weight_ih{suffix}, weight_hh{suffix} and both biases "
-            f"or none, got {[name + suffix for name in names]}."
+            f"state_dict: expected weight_ih, weight_hh and both biases or none, but "
+            f"{missing} is missing.{zeros}"
         )
-    name = f"state_dict[..{suffix}]"
-    wx, wh = weights["weight_ih"].T, weights["weight_hh"].T
-    if names == kernels:
-        return assemble(name, wx, wh)
-    b, recurrent = weights["bias_ih"], weights["bias_hh"]
-    if b.shape != recurrent.shape:
-        raise ValueError(
-            f"{name}: expected biases of one shape, got {list(b.shape)} and "
-            f"{list(recurrent.shape)}."
-        )
-    if wh.ndim == 2 and wh.shape[1] == 3 * wh.shape[0]:
-        n = 2 * wh.shape[0]
-        return assemble(
-            name, wx, wh, np.append(b[:n] + recurrent[:n], b[n:]), recurrent[n:]
-        )
-    return assemble(name, wx, wh, b + recurrent)
+    arrays = {
+        name: array(f"state_dict: {called[name]}", weights[name]) for name in weights
+    }
+    names = [
+        called["weight_ih"],
+        called["weight_hh"],
+        f"{called['bias_ih']} + {called['bias_hh']}",
+        called["bias_hh"],
+    ]
+    read = partial(
+        assemble,
+        "state_dict",
+        arrays["weight_ih"].T,
+        arrays["weight_hh"].T,
+        dtype=dtype,
+        arrays=names,
+    )
+    if not biases:
+        return read()
+    b, recurrent = arrays["bias_ih"], arrays["bias_hh"]
+    hidden = arrays["weight_hh"].shape[-1]
+    if recurrent.shape == (3 * hidden,):
+        n = np.arange(3 * hidden) >= 2 * hidden
+        zero = recurrent.dtype.type(0)
+        return read([b, np.where(n, zero, recurrent)], recurrent[2 * hidden :])
+    return read([b, recurrent])
 
 
 def to_torch(
@@ -145,9 +190,11 @@ def to_torch(
         bias: False for a module with ``bias=False``; biases must then be zero.
 
     Returns:
-        name -> NumPy array. Of torch's two biases the first is ``b`` and the second
-        zero, but for the GRU's n, which has ``bn``. Loaded by
-        ``{name: torch.from_numpy(a) for name, a in ...}``.
+        name -> NumPy array. The first of torch's two biases is ``b`` and the second is
+        zero, except that the GRU's second bias of n is ``bn``. Load them with
+        ``{name: torch.from_numpy(a) for name, a in ...}``. The dtype is the params',
+        but float32 for bfloat16, which torch cannot read from NumPy.
+        ``load_state_dict`` casts to the module's dtype, and no number changes.
 
     Raises:
         ValueError: for a cell that torch does not have, with the reason.
@@ -175,7 +222,7 @@ def to_torch(
             if not bias:
                 no_bias("torch", p)
             for name, a in _write(p, bias).items():
-                state[f"{prefix}{name}_l{number}{way}"] = np.array(a, order="C")
+                state[f"{prefix}{name}_l{number}{way}"] = np.array(numpys(a), order="C")
     return state
 
 

@@ -74,8 +74,8 @@ def test_the_forget_bias_on_another_gate():
     "pytorch/pytorch#20102",
     plant=(
         "jaxrnn/convert/torch.py",
-        "return assemble(name, wx, wh, b + recurrent)",
-        "return assemble(name, wx, wh, b)",
+        "return read([b, recurrent])",
+        "return read([b])",
     ),
 )
 def test_one_of_two_biases():
