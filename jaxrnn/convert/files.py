@@ -133,7 +133,9 @@ def load_safetensors(
             jnp.issubdtype(d, jnp.floating) for d in (have.dtype, expected)
         )
         if have.shape != leaf.shape or not (cast or have.dtype == expected):
-            option = " Give dtype= to cast." * (have.shape == leaf.shape)
+            option = f" Give dtype={expected.name!r} to cast." * (
+                have.shape == leaf.shape
+            )
             raise ValueError(
                 f"{path}: {name!r}: expected {expected} {list(leaf.shape)}, "
                 f"got {have.dtype} {list(have.shape)}.{option}"

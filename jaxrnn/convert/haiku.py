@@ -127,9 +127,8 @@ def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list
     return [tuple(made[n : n + ways]) for n in range(0, len(made), ways)]
 
 
-def _network(part: Any) -> None:
-    if not any(map(_is_recurrent, _modules(part))):
-        raise ValueError
+def _network(part: Any) -> bool:
+    return any(map(_is_recurrent, _modules(part)))
 
 
 def _is_recurrent(module: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams
-from jaxrnn.convert.foreign import explained
+from jaxrnn.convert.foreign import explained, ours
 from jaxrnn.convert.layers import (
     array,
     assemble,
@@ -70,18 +70,21 @@ def from_keras(
         >>> cell
         lstm(hidden=4)
     """
-    if not isinstance(weights, list | tuple) or not weights:
-        with explained("weights", weights, from_keras):
-            raise ValueError(
-                "weights: expected layer.get_weights() or a list of them, got "
-                f"{type(weights).__name__}."
-            )
-    several = all(isinstance(entry, list | tuple) for entry in weights)
-    read = partial(_read, dtype=floating(dtype))
-    with explained("weights", weights, partial(read, "weights")):
-        entries = [list(e) for e in weights] if several else list(weights)
-        layers = nested("weights", entries if several else [entries], read, layer=_ways)
+    read = partial(_layers, dtype=floating(dtype))
+    with explained("weights", weights, read):
+        layers = read(weights)
     return put_together(layers, activation=activation, merge=merge)
+
+
+def _layers(weights: Any, dtype: Any) -> list:
+    if not isinstance(weights, list | tuple) or not weights or ours(weights):
+        raise ValueError(
+            "weights: expected layer.get_weights() or a list of them, got "
+            f"{type(weights).__name__}."
+        )
+    several = all(isinstance(entry, list | tuple) for entry in weights)
+    entries = [list(entry) for entry in weights] if several else [list(weights)]
+    return nested("weights", entries, partial(_read, dtype=dtype), layer=_ways)
 
 
 def _ways(weights: list) -> tuple | None:

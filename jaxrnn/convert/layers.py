@@ -87,9 +87,10 @@ def take_apart(cell: Cell, params: Any) -> Layers:
         if spec[:1] == ("stack",):
             inner = dict(spec[1:])["cells"]
             if not isinstance(params, tuple) or len(params) != len(inner):
+                size = f" of {len(params)}" if type(params) in (tuple, list) else ""
                 raise ValueError(
                     f"params: expected a tuple of {len(inner)} layers for "
-                    f"{show(spec)}, got {type(params).__name__}."
+                    f"{show(spec)}, got {type(params).__name__}{size}."
                 )
             return [
                 layer
@@ -112,8 +113,11 @@ def take_apart(cell: Cell, params: Any) -> Layers:
         found = layers(cell.spec, params)
     except ValueError as error:
         more = inside("params", params, lambda part: layers(cell.spec, part))
-        tree = isinstance(params, Mapping) and not more
-        raise ValueError(f"{error}{more}{FROM_TREE * tree}") from error.__cause__
+        if not more and isinstance(params, dict):
+            more = FROM_TREE
+        if not more and not isinstance(params, tuple):
+            more = " The params are what cell.init(key, features) returns."
+        raise ValueError(f"{error}{more}") from error.__cause__
     named = iter(merges)
     _check_widths(found, [next(named) if len(one) == 2 else None for one in found])
     return Layers(found, activations, merges)
@@ -191,7 +195,7 @@ def _check_widths(layers: Sequence[tuple], merges: Sequence) -> None:
         if len(reads) > 1:
             raise ValueError(
                 f"layer {number}: expected both directions to read the same input, "
-                f"got {sorted(reads)} features."
+                f"got {sorted(reads)} features. Two layers are a list of two."
             )
         if width is not None and reads != {width}:
             raise ValueError(
@@ -267,7 +271,11 @@ def total(name: str, terms: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray
         numbers = " + ".join(f"{a[first]:.6g}" for a in wide)
         wider = "float32" if dtype.itemsize < 4 else "float64"
         more = "" if dtype == np.float64 else f" Give dtype={wider!r}."
-        if wider == "float64" and more and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        if (
+            wider == "float64"
+            and more
+            and jax.dtypes.canonicalize_dtype(np.float64) != np.float64
+        ):
             more = " Give dtype='float64' under jax_enable_x64."
         raise ValueError(
             f"{name}: expected numbers that {dtype} holds, got {numbers} at "
@@ -377,6 +385,11 @@ def array(name: str, value: Any) -> np.ndarray:
             if "bfloat16" in str(value.dtype):  # NumPy has none, JAX has
                 value = jnp.from_dlpack(value.contiguous())
         a = np.asarray(value)
+    except jax.errors.TracerArrayConversionError:
+        raise ValueError(
+            f"{name}: expected an array, got a traced one. Convert outside of jax.jit "
+            "and of other transformations."
+        ) from None
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{name}: expected an array of floats ({error}).") from error
     if not jnp.issubdtype(a.dtype, jnp.floating):

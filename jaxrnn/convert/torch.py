@@ -68,8 +68,9 @@ def from_torch(
         >>> cell, params.wx.shape
         (gru(hidden=4), (3, 12))
     """
+    dtype = floating(dtype)
     try:
-        layers = _layers(state_dict, prefix, floating(dtype))
+        layers = _layers(state_dict, prefix, dtype)
     except ValueError as error:
         more = of_torch(state_dict, prefix)
         raise ValueError(f"{error}{more}") from error.__cause__
