@@ -37,7 +37,7 @@ SECTIONS = (
         "Large sizes, memory kept by the process",
         "matrix_memory",
         report.matrix,
-        "See [speed.md](speed.md#memory-that-stays).",
+        "[speed.md](speed.md#memory-that-stays) explains the variables.",
     ),
     Section("bfloat16 on a CPU", "matrix_bfloat16", report.matrix),
     Section("On a GPU", "matrix_gpu", report.matrix),
@@ -45,27 +45,27 @@ SECTIONS = (
         "Ragged rows",
         "ragged",
         report.ragged,
-        "Lengths uniform in 1..T: `lengths=` beside Flax's `seq_lengths` and torch's "
-        "packed sequences, forward and backward.",
+        "Lengths uniform in 1..T: `lengths=` compared with Flax's `seq_lengths` and "
+        "torch's packed sequences, forward and backward.",
     ),
     Section(
         "Long sequences",
         "long",
         report.long,
-        "What `remat` saves and costs, forward and backward.",
+        "Memory and time with `remat`, forward and backward.",
     ),
     Section(
         "Populations",
         "population",
         report.population,
-        "LSTMs with learning rates and seeds of their own, T=64, 16 rows, 8 features, "
-        "Adam: in one program by `train.sweep`, one after the other, and in torch.",
+        "LSTMs that each have their own learning rate and seed, T=64, 16 rows, 8 "
+        "features, Adam: in one program by `train.sweep`, one after another, and in torch.",
     ),
     Section(
         "Time against size",
         "scaling",
         report.scaling,
-        "Medians, and a band from the minimum to three of four rounds.",
+        "Medians, with a band from the minimum to the third quartile of the rounds.",
     ),
 )
 
@@ -82,14 +82,16 @@ def page(results: pathlib.Path) -> str:
     text = [
         "# Benchmarks",
         "",
-        "`make bench` measures again, in an hour or more; each section names the command "
-        "that wrote it. Every sample is in `benchmarks/results/`, and `python -m "
-        "benchmarks.page` makes this page of them. Times are milliseconds, median "
-        "(minimum) of interleaved rounds in one process; compilation is apart. A ratio "
-        "is the median of the rounds' ratios and its 95% bootstrap interval; in the "
-        "matrix it is above 1 where jaxrnn is faster. GFLOP/s count the matmuls alone, "
-        "by jaxrnn's median. A peer that has no such cell is left out; in the matrix all "
-        "are checked against float64 before they are timed, elsewhere against each other.",
+        "`make bench` repeats the measurements, in an hour or more. Each section names "
+        "its command. All samples are in `benchmarks/results/`, and `python -m "
+        "benchmarks.page` writes this page from them.",
+        "",
+        "Times are milliseconds, median (minimum) of interleaved rounds in one process, "
+        "without compilation. A ratio is the median of the rounds' ratios, with its 95% "
+        "bootstrap interval. In the matrix it is above 1 where jaxrnn is faster. GFLOP/s "
+        "count the matmuls alone, by jaxrnn's median. A peer without such a cell is left "
+        "out. In the matrix all results are checked against float64 before they are "
+        "timed, and elsewhere against each other.",
     ]
     for section in SECTIONS:
         file = results / f"{section.name}.json"

@@ -41,7 +41,7 @@ def matrix(found: dict) -> str:
         if not rows:
             continue
         text += ["", f"### {title}", "", *_times(rows, found["dot_gflops"])]
-        text += ["", "How many times as long as jaxrnn:", "", *_ratios(rows)]
+        text += ["", "Time divided by jaxrnn's:", "", *_ratios(rows)]
         if mode == "backward":
             split = [row for row in rows if _on_several(row, "jaxrnn")]
             text += _several(split) if split else []
@@ -98,9 +98,9 @@ def _several(rows: list) -> list[str]:
         "",
         f"### The batch over {count} devices: forward and backward",
         "",
-        "By `shard_map`, with one sum of the gradients of the weights at the end; "
-        "how many times as long as that the others take, JAX peers on one device or "
-        f"on {count}, whichever serves them:",
+        "By `shard_map`, with one sum of the weight gradients at the end. The columns "
+        "are times divided by jaxrnn's. JAX peers run on one device or on "
+        f"{count}, whichever is faster for them:",
         "",
         *_compare(
             rows,
@@ -153,8 +153,8 @@ def _memory(rows: list) -> list[str]:
 
     return [
         "Forward and backward: seconds to trace and compile, megabytes of temporaries "
-        "by the compiler's account, and by how many megabytes the process grew during a "
-        "call (results, and whatever its allocator had to fetch anew).",
+        "as the compiler reports them, and the growth of the process during a call in "
+        "megabytes (results and newly allocated memory).",
         "",
         *table(
             ["cell", "T, B, D, H", *names],

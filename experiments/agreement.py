@@ -15,6 +15,7 @@ from jaxrnn import plot, probe
 from jaxrnn.tasks import Batch, agreement
 
 SCHOOLS = {"far": (30, 40), "mixed": (3, 40)}
+DISTANCES = {"far": "long distances only", "mixed": "mixed distances"}
 LEARNED = 0.95  # right in more than that
 ASKED = {5: 1, 10: 3, 20: 4, 40: 4, 80: 4}  # distance -> attractors, the second time
 
@@ -146,14 +147,14 @@ def verdict(settings, results):
     )
     near = middles["mixed", "simple RNN"].show("{:.0%}")
     return passes, (
-        f"learned from far sentences only, right at {far} words with attractors: {said}; "
-        f"with near sentences among them the simple RNN has {near}"
+        f"trained on far sentences only, right at {far} words with attractors: {said}; "
+        f"trained on mixed distances the simple RNN has {near}"
     )
 
 
 def section(settings, results):
     rows = [
-        "| school | cell | parameters | "
+        "| trained on | cell | parameters | "
         + " | ".join(f"{d} words" for d in settings["asked"])
         + " |",
         "|---|---|---|" + "---|" * len(settings["asked"]),
@@ -174,12 +175,12 @@ def section(settings, results):
     chosen = rnn["chosen"]
     some = of["simple RNN"][0]
     folklore = (
-        "No simple RNN learns that, as the course says."
+        "No simple RNN learns this, as the course says."
         if some == 0
-        else f"The course says that a simple RNN cannot: {some} of {seeds} do, with gradients "
-        f"clipped to {chosen['option']:g} and a learning rate of {chosen['rate']:g}, the others "
-        "do not. A median, by which the rule goes, says little about a cell that learns all or "
-        "nothing. Fisher's exact test, which the rule does not know, has p = "
+        else f"The course says that a simple RNN cannot learn this. {some} of {seeds} do, with "
+        f"gradients clipped to {chosen['option']:g} and a learning rate of {chosen['rate']:g}. "
+        "The rule compares medians, which say little about a cell that learns everything or "
+        "nothing. Fisher's exact test, which is not part of the rule, gives p = "
         + ", ".join(
             f"{statistics.fisher(some, of[name][0], seeds):.2g} for the {name}"
             for name in ("GRU", "LSTM")
@@ -189,48 +190,50 @@ def section(settings, results):
     flips = sum(counts[2] for counts in of.values())
     turned = (
         f"{flips} networks ({listed(2)}) are wrong in nearly all sentences of some other "
-        "distance, also without attractors, where the last noun would be right. That is no "
-        "failure to remember, by which half would be right: the number is there, in a state "
-        "that says the opposite when it is read after fewer or more words. Who is trained to "
-        "hold for 30 to 40 steps need not have learned to hold."
+        "distance, even without attractors. This is not forgetting, which would be right in "
+        "half of the sentences. The state contains the number, but after fewer or more words "
+        "the readout reads the opposite. A network that is trained on distances of 30 to 40 "
+        "steps need not store the number in a way that works at other distances."
         if flips
         else ""
     )
     mixed = [kinds(results, "mixed", cell.name, settings)[1] for cell in training.THREE]
     lesson = (
-        "With near sentences among the far ones every network of every cell is right "
-        "everywhere: the simple RNN too can *hold* one bit for 80 words. What fails is to "
-        f"*learn* it from far sentences alone: {seeds - some} of {seeds} do not at the trained "
-        f"distance, and {seeds - of['simple RNN'][1]} of {seeds} not at all distances."
+        "Trained on mixed distances, every network of every cell is right at every distance. "
+        "A simple RNN can therefore *store* one bit for 80 words. It often fails to *learn* "
+        f"this from far sentences only: {seeds - some} of {seeds} fail at the trained distance, "
+        f"and {seeds - of['simple RNN'][1]} of {seeds} fail at some distance."
         if min(mixed) == seeds
-        else "With near sentences among the far ones, right at all distances are, of "
-        f"{seeds}: "
+        else "Trained on mixed distances, these numbers of networks, of "
+        f"{seeds} each, are right at all distances: "
         + ", ".join(f"{c.name} {n}" for c, n in zip(training.THREE, mixed, strict=True))
         + "."
     )
     drops = _drops(results)
     return f"""\
 "The cats, which already ate the fish near the old house, ... were full": the verb agrees with
-a noun many words back, and nouns of the other number stand in between. To answer "were" always
-is right in half of the sentences; to agree with the nearest noun in none of those asked here,
-for it always has the other number. In the *far* school
-all sentences have 30 to 40 words before the verb, in the *mixed* school 3 to 40.
+a noun many words back. Nouns of the other number, called attractors, stand in between. Always
+answering "were" is right in half of the sentences. Agreeing with the nearest noun is right in none
+of the sentences with attractors, because that noun always has the other number. Networks are
+trained on long distances only (*far*: 30 to 40 words before the verb) or on mixed distances
+(*mixed*: 3 to 40 words).
 
 {chr(10).join(rows)}
 
-From far sentences alone, right in more than {LEARNED:.0%} at {far} words with attractors are, of
-{seeds} networks each: {listed(0)}. {folklore}
+Trained on far sentences only, these numbers of networks, of {seeds} each, are right in more than
+{LEARNED:.0%} at {far} words with attractors: {listed(0)}. {folklore}
 
-Of those, right at all the other distances are: {listed(1)}. {turned}
+Of those networks, these are right at all other distances too: {listed(1)}. {turned}
 
 {lesson}
 
-Which units hold the number? We silenced one unit of the mixed school's LSTM at a time
-({settings["hidden"]} units, {len(drops)} seeds, {results["silenced"]["distance"]} words), as
-Lakretz and others (2019) did to a language model, in which a few units held it. Here it costs
-more than 10 points for {statistics.median((drops > 0.1).sum(axis=1)).show("{:.0f}")} units; the
-worst single unit costs {statistics.median(drops.max(axis=1)).show("{:.0%}")}. No one unit is
-needed; whether several share the number was not asked. Equal parameters throughout."""
+Which units store the number? In LSTMs that were trained on mixed distances we set one unit at a
+time to zero ({settings["hidden"]} units, {len(drops)} seeds, {results["silenced"]["distance"]} words).
+Lakretz and others (2019) did this to a language model and found that a few units stored the number.
+Here {statistics.median((drops > 0.1).sum(axis=1)).show("{:.0f}")} units cost more than 10 points,
+and the worst single unit costs {statistics.median(drops.max(axis=1)).show("{:.0%}")}. No single
+unit is necessary. We did not test whether several units share the number. All cells have equal
+parameters."""
 
 
 def draw(settings, results):
@@ -249,7 +252,7 @@ def draw(settings, results):
         plot.accuracy(
             settings["asked"],
             found,
-            title=f"{school} school",
+            title=f"trained on {DISTANCES[school]}",
             legend=school == "mixed",
             ax=ax,
         )
@@ -271,8 +274,8 @@ def draw(settings, results):
 EXPERIMENT = Experiment(
     name="agreement",
     title='"The cats, which already ate ..., were full": far words fail to be learned',
-    rule="In the far school, at 40 words with attractors, the median accuracy of the GRU and "
-    "of the LSTM is above the simple RNN's at equal parameters, with 95% intervals that do "
+    rule="Trained on far sentences only, at 40 words with attractors, the median accuracy of "
+    "the GRU and of the LSTM is above the simple RNN's at equal parameters, with 95% intervals that do "
     "not meet.",
     minutes=31,
     settings={

@@ -101,7 +101,7 @@ def share(results: dict, name: str, cell: str, threshold: float) -> statistics.I
 def table(results: dict, threshold: float, form: str = "{:.2g}") -> str:
     """Markdown: of each entry its loss in the end, how many seeds solve it and how soon."""
     rows = [
-        "| cell | parameters | loss in the end | seeds below "
+        "| cell | parameters | final loss | seeds below "
         f"{threshold:.2g} | updates until then |",
         "|---|---|---|---|---|",
     ]

@@ -71,7 +71,7 @@ def verdict(settings, results):
 
 def section(settings, results):
     rows = [
-        "| T | cell | parameters | loss in the end, of the baseline |",
+        "| T | cell | parameters | final loss / baseline |",
         "|---|---|---|---|",
     ]
     for blank in settings["blanks"]:
@@ -96,16 +96,16 @@ def section(settings, results):
         for result in comparison.of_task(results, f"T={blank}").values()
     )
     if best > 0.1:
-        lesson += f" None solves it in so few updates: the best has {best:.2f} of the baseline."
+        lesson += f" No cell solves it in so few updates: the best has {best:.2f} of the baseline."
     return f"""\
-Ten symbols are read, T blanks follow, and then the ten are to be said again. Who keeps nothing
-has a loss of 10 ln 8 / (T + 20), the baseline; loss is given as a part of it. The LSTM and
-the GRU start with biases of 0 or 1, whichever is better; chrono biases (Tallec and Ollivier
-2018) open the gates that keep, for memories spread from 1 step to 1.5 or 3 T, and shut the
-LSTM's input gate as far. They are larger than 1 as well as spread: which of both helps is not
-told apart here. {settings["updates"]:,} updates of
-{settings["batch"]} sequences, {settings["seeds"]} seeds, sizes reduced: the papers have T of
-500 and 2,000 and 128 units. Equal parameters.
+The input has ten symbols and then T blanks. Then the ten symbols must be repeated. A network
+without memory has a loss of 10 ln 8 / (T + 20), the baseline, and losses are given relative to it.
+The LSTM and the GRU have biases of 0 or 1 at first, whichever is better. Chrono biases (Tallec and
+Ollivier 2018) initialise the gates that keep near 1, for time scales from 1 step to 1.5 or 3 T, and
+the LSTM's input gate near 0 to the same degree. Chrono biases are larger than 1 and also spread
+over the units; this experiment does not separate the two effects. Training has
+{settings["updates"]:,} updates of {settings["batch"]} sequences, with {settings["seeds"]} seeds, at equal
+parameters. Sizes are reduced: the papers have T of 500 and 2,000 and 128 units.
 
 {chr(10).join(rows)}
 

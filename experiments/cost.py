@@ -90,16 +90,16 @@ def section(settings, _):
         gru, lstm = (by[c].show("{:.2f}") for c in ("GRU", "LSTM"))
         prices.append(f"| {width[2:]} | {gru} | {lstm} |")
     return f"""\
-"Both cost far more than the simple RNN, and both are far better." The cost, as the time of a
-gradient over the simple RNN's at equal width (by multiplications it is 3 and 4 times):
+"Both cost far more than the simple RNN, and both are far better." The cost is the time of a
+gradient divided by the simple RNN's at equal width. By the number of multiplications it is 3 and 4.
 
 {chr(10).join(prices)}
 
-The benefit at equal parameters, of the networks in the sections above:
+The benefit is that of the networks in the sections above, at equal parameters:
 
 {chr(10).join(table)}
 
-Where they are far better, something had to be kept for long. This section has no runs of its own."""
+They are far better in the tasks that need a long memory. This section has no runs of its own."""
 
 
 EXPERIMENT = Experiment(

@@ -69,18 +69,18 @@ def section(settings, results):
     made = comparison.of_cell(results, "a^n b^n", "LSTM")[-1]
     all_of_them = int(np.isinf(first_failure(made, settings)).sum())
     return f"""\
-After n letters a come n letters b and then the end; at each step the set of letters that may
-follow is wanted. To be right for an n that was never seen one must count. A cell state to
-which 1 can be added could be a counter, while the GRU's memory is an average that cannot
-leave (-1, 1): so Weiss, Goldberg and Yahav (2018), who report an LSTM of 10 units that
-accepts up to n=256 and a GRU that fails at 39, both trained below 100. Here n is 1 to
-{trained} in training and up to {settings["asked"]} after it; {settings["seeds"]} seeds, at
-equal width and at equal parameters.
+The input has n letters a, then n letters b, then the end. The target at each step is the set of
+letters that may follow. For an n that was not in the training data this needs counting. Weiss,
+Goldberg and Yahav (2018) argue that an LSTM's cell state, to which 1 can be added, can be a
+counter, while the GRU's state is an average that stays in (-1, 1). They report an LSTM of 10 units
+that accepts up to n=256 and a GRU that fails at 39, both trained below 100. Here n is 1 to
+{trained} in training and up to {settings["asked"]} in the test, with {settings["seeds"]} seeds, at equal
+width and at equal parameters.
 
 {chr(10).join(rows)}
 
-A counter that was learned is not exact: {all_of_them} of {settings["seeds"]} LSTMs accept all
-n asked."""
+Learned counters are not exact: {all_of_them} of {settings["seeds"]} LSTMs accept all n of the
+test."""
 
 
 def draw(settings, results):

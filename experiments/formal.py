@@ -78,7 +78,7 @@ def verdict(settings, results):
 
 
 def lesson(settings, results):
-    """How far the LSTM sorts better than who only counts, in the median."""
+    """Up to which length the median LSTM is better than knowing the length alone."""
     (result,) = comparison.of_cell(results, "bucket_sort", "LSTM")
     found = np.median(np.array(result["score"], float), axis=0)
     worse = [
@@ -87,10 +87,11 @@ def lesson(settings, results):
         if right < formal.baseline("bucket_sort", length)
     ]
     if not worse:
-        return "The LSTM sorts better than who only counts at every length asked."
+        return "The LSTM is better than knowing the length alone at every length of the test."
     return (
-        f"How well the LSTM sorts falls with length: at {worse[0]} symbols, "
-        f"{worse[0] / settings['trained']:g} times the trained length, who only counts is better."
+        f"The LSTM's accuracy falls with length. At {worse[0]} symbols, "
+        f"{worse[0] / settings['trained']:g} times the trained length, knowing the length alone "
+        "is better."
     )
 
 
@@ -114,13 +115,13 @@ def section(settings, results):
             f"| {task} | without the symbols | | | {blind(name, settings):.0%} | |"
         )
     return f"""\
-Trained on 1 to {settings["trained"]} symbols, asked on up to {settings["asked"][-1]}. The published
-column is of other conditions: Delétang and others (2023) train 256 units for a million
-updates on 1 to 40 symbols, ask at 41 to 500, and print the best of ten seeds and three
-learning rates: the best case. These are {settings["updates"]:,} updates of {settings["batch"]} rows and the
-median of {settings["seeds"]} seeds: the usual one. Of sorted symbols the first are low and the last high, so
-who only counts is right in most places: the rows "without the symbols" are the best that can
-be had so.
+Networks are trained on 1 to {settings["trained"]} symbols and tested on up to {settings["asked"][-1]}. They have
+{settings["updates"]:,} updates of {settings["batch"]} rows, and the table shows the median of {settings["seeds"]}
+seeds. The published column is the best case under other conditions: Delétang and others (2023)
+train 256 units for a million updates on 1 to 40 symbols, test at 41 to 500, and print the best of
+ten seeds and three learning rates. The first of the sorted symbols are low and the last are high,
+so a network that knows only the length is right in most places. The rows "without the symbols" are
+the best possible accuracy of such a network.
 
 {chr(10).join(rows)}
 
@@ -145,8 +146,8 @@ EXPERIMENT = Experiment(
     name="formal",
     title="Bucket sort and parity: the LSTM sorts longer lists than it was taught",
     rule="Beyond the trained lengths the LSTM's median accuracy in sorting is above the "
-    "simple RNN's, with 95% intervals that do not meet, and above that of who sees the "
-    "length alone; at equal parameters.",
+    "simple RNN's, with 95% intervals that do not meet, and above what is possible from "
+    "the length alone; at equal parameters.",
     minutes=58,
     settings={
         **comparison.SETTINGS,

@@ -90,7 +90,7 @@ def verdict(settings, results):
 
 def section(settings, results):
     rows = [
-        "| gates held | what must be so | draws where it is |",
+        "| gates held | what must hold | draws where it holds |",
         "|---|---|---|",
     ]
     for case, result in results.items():
@@ -99,18 +99,18 @@ def section(settings, results):
             f"| {name}, {case} | {claim} | {result['holds']} of {result['of']} |"
         )
     return f"""\
-The figure of speech can be checked without training anything: a bias of ±10,000 holds a
-gate at exactly 0 or 1, whatever the input, and {settings["steps"]:,} steps later the memory
-is compared with what went in.
+This claim needs no training. A bias of ±10,000 holds a gate at exactly 0 or 1, whatever the
+input. After {settings["steps"]:,} steps the carry is compared with the initial carry.
 
 {chr(10).join(rows)}
 
 The rule first asked for two units in the last place of the candidate itself. That failed in
-some draws of the GRU at z=0, at candidates near 0: those are sums of larger terms that cancel,
-and a step alone rounds them otherwise than a step in a loop does. The rule now measures the
-error beside 1, the largest candidate there is.
+some draws of the GRU at z=0, for candidates near 0. Such candidates are sums of larger terms that
+cancel, and a single step rounds them differently from a step in a loop. The rule now measures the
+error relative to 1, the largest possible candidate.
 
-Gates in use lie between, and their products over time are what counts: see the next section."""
+Gates of trained networks lie between 0 and 1, and the product of gates over time decides how long
+a memory lasts: see the next section."""
 
 
 EXPERIMENT = Experiment(

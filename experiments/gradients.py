@@ -160,7 +160,7 @@ def verdict(settings, results):
     passes = all(better) and zero.high < rnn.low
     open_gate = slope(results, "fresh", "LSTM, bias 3")
     return passes, (
-        "a step back changes log10 of the gradient by "
+        "per step back, log10 of the gradient changes by "
         f"{rnn.show('{:.3f}')} in the simple RNN, by {open_gate.show('{:.3f}')} in an "
         f"LSTM with forget bias 3, and by {zero.show('{:.3f}')} in one with bias 0"
     )
@@ -205,8 +205,8 @@ def section(settings, results):
         slope(results, "fresh", "GRU").high < slope(results, "fresh", "simple RNN").low
     )
     against = (
-        f"A steep slope at the start does not foretell it: the fresh GRU's is steeper than the "
-        f"simple RNN's, and {learned['GRU']} of {settings['seeds']} learned."
+        "The slope at initialisation does not predict this: the GRU's is steeper than the "
+        f"simple RNN's, and {learned['GRU']} of {settings['seeds']} GRUs learned."
         if steeper and learned["GRU"] > settings["seeds"] / 2
         else ""
     )
@@ -215,30 +215,30 @@ def section(settings, results):
         for w in ("belt", "fresh")
     )
     return f"""\
-The loss is asked at the end of {settings["length"]} steps. How strongly does it feel the
-memory that far back? We measure the gradient of the loss with respect to the memory after
-every step (an LSTM's cell state c, through all later steps; otherwise h), in float64, so that
-nothing underflows. The simple RNN starts with an orthogonal recurrent kernel, or with Glorot's.
-The numbers are log₁₀ of its norm relative to lag 1, and the slope is that of a straight line through all
-lags: -0.301 means that half is lost at each step, -0.01 that a tenth is left after a hundred.
-{settings["draws"]} draws of the weights, {settings["inputs"]} sequences each of the temporal
-order task; then {settings["seeds"]} networks trained on it for {settings["updates"]:,}
-updates. All have {settings["hidden"]} units, and four learning rates to choose from.
+The loss is computed at the end of {settings["length"]} steps. We measure the norm of its gradient with
+respect to the memory after every step: an LSTM's cell state c, through all later steps, or else h.
+We use float64, so that nothing underflows. The simple RNN is initialised with an orthogonal
+recurrent kernel or with Glorot's. The numbers are log₁₀ of the norm relative to lag 1. The slope is
+that of a straight line through all lags: -0.301 means that half is lost at each step, and -0.01
+that a tenth is left after a hundred steps. There are {settings["draws"]} draws of the weights, with
+{settings["inputs"]} sequences of the temporal order task for each draw. Then
+{settings["seeds"]} networks are trained on the task for {settings["updates"]:,} updates. All have
+{settings["hidden"]} units, and each cell chooses among four learning rates.
 
 {chr(10).join(rows)}
 
-*The conveyor belt runs only if its gate is open.* What an LSTM has is not a gradient that
-cannot vanish but a bias by which one can choose how fast it does: read the rows of biases 0,
-1 and 3. Right in more than 90% after {settings["updates"]:,} updates are, of {settings["seeds"]} networks each:
-{counted}.
-Rows of about 25%, which is guessing, are of networks that never learned. {against}
+*The cell state carries the gradient only if the forget gate is initialised near 1.* An LSTM's
+gradient can vanish too. Its forget bias decides how fast: compare the rows of biases 0, 1 and 3.
+Number of networks, of {settings["seeds"]} each, that are right in more than 90% after
+{settings["updates"]:,} updates: {counted}.
+Rows with about 25%, which is guessing, are networks that never learned. {against}
 
-How much of that is the belt? Without the recurrent kernel nothing but the cell state leads
-back, and its gradient is the product of the forget gates; σ(b)^k is that product for an
+How much of the gradient goes through the cell state alone? Without the recurrent kernel there is
+no other path, and the gradient is the product of the forget gates; σ(b)^k is that product for an
 input of zero. The rest of the whole gradient goes from c through h into later gates and
-candidates. At bias 3, lag {lags}, the cell state alone keeps {open_belt.show("{:.1f}")} (log₁₀), and
-the whole gradient has {open_whole.show("{:.1f}")}: the belt is what must not be shut, not all
-that carries.
+candidates. At bias 3 and lag {lags}, the cell state alone has {open_belt.show("{:.1f}")} (log₁₀), and the
+whole gradient has {open_whole.show("{:.1f}")}. An open forget gate is therefore necessary, but the
+cell state is not the only path.
 
 {chr(10).join(belts)}"""
 
@@ -273,8 +273,8 @@ EXPERIMENT = Experiment(
     name="gradients",
     title="Far influence vanishes in the basic RNN; the cell state is a conveyor belt",
     rule="At initialisation the slopes of the LSTM with forget bias 3 and with chrono "
-    "biases are above the simple RNN's, with 95% intervals that do not meet; and, which is "
-    "the caveat, that of the LSTM with bias 0 is below it.",
+    "biases are above the simple RNN's, with 95% intervals that do not meet; and the slope "
+    "of the LSTM with bias 0 is below it.",
     minutes=12,
     settings={
         "length": 100,

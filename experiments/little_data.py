@@ -151,7 +151,7 @@ def verdict(settings, results):
         gain = interaction(results, name, settings)
         passes &= few.high < 0 < min(many.low, gain.low)
         said.append(
-            f"{name}: LSTM less GRU is {few.show('{:+.1f}')} points with the least data, "
+            f"{name}: LSTM minus GRU is {few.show('{:+.1f}')} points with the least data, "
             f"{many.show('{:+.1f}')} with the most"
         )
     return passes, "; ".join(said)
@@ -182,7 +182,7 @@ def section(settings, results):
         p = p_equivalent(results, name, settings)
         word = "equivalent" if p < 0.05 else "not shown to be equivalent"
         said = (
-            f"{word} (p = {p:.2g})" if p else "alike in all pairs, which shows little"
+            f"{word} (p = {p:.2g})" if p else "equal in all pairs, which shows little"
         )
         equal.append(f"{name} at n={counts[-1]:,}: {said}")
         least = {
@@ -194,28 +194,28 @@ def section(settings, results):
         best[name] = max(least, key=least.get)
     winners = ", ".join(f"the {cell} in {name}" for name, cell in best.items())
     lesson = (
-        "Who is best with little data is not the same in these two tasks."
+        "The best cell with little data is not the same in the two tasks."
         if len(set(best.values())) > 1
         else ""
     )
     return f"""\
-"With little data the GRU is better, with more the LSTM" is a rule of thumb; Yang, Yu and Zhou
-(2020) report it for long texts, on one corpus of reviews. Two tasks, equal parameters, {settings["seeds"]}
-seeds; learning rate and early or late stopping chosen on validation data, of which there is
-no more than there is to learn from, for each cell and each n; update bias 0, forget bias 1,
-the simple RNN's gradients clipped to 1: handwritten digits pixel by
-pixel (64 steps; scikit-learn's, not MNIST; the seeds' training sets overlap), and agreement
-over {DISTANCE[0]} to {DISTANCE[1]} words (each seed has sentences of its own).
+"With little data the GRU is better, with more the LSTM" is a rule of thumb. Yang, Yu and Zhou
+(2020) report it for long texts, on one corpus of reviews. There are two tasks here: handwritten
+digits pixel by pixel (64 steps; scikit-learn's digits, not MNIST; the training sets of the seeds
+overlap), and agreement over {DISTANCE[0]} to {DISTANCE[1]} words (each seed has its own sentences). Cells
+have equal parameters and {settings["seeds"]} seeds. The learning rate and early or late stopping are chosen on
+validation data for each cell and each n, with at most as much validation data as training data.
+The update bias is 0, the forget bias 1, and the simple RNN's gradients are clipped to 1.
 
 {chr(10).join(rows)}
 
 Points that the LSTM gains on the GRU for ten times the data: {"; ".join(gains)}. Where all
-are at the ceiling, no difference can show. The two are furthest apart, by {wide.show("{:+.1f}")}
+cells are near 100%, no difference can show. The difference is largest, with {wide.show("{:+.1f}")}
 points, in {where}. With the least data the best median is that of
 {winners}. {lesson} Bands in the figure are 95% intervals.
 
-*Similar accuracy?* Two one-sided paired t tests with a margin of {100 * MARGIN:g} points,
-stated ahead: {"; ".join(equal)}."""
+*Similar accuracy?* Two one-sided paired t tests, with a margin of {100 * MARGIN:g} points that was
+fixed before the runs: {"; ".join(equal)}."""
 
 
 def draw(settings, results):

@@ -21,30 +21,31 @@ Made by `python -m experiments.page` from the files in `experiments/results/`; d
 
 A course on recurrent networks makes a few claims in passing: the basic RNN forgets; the LSTM's
 cell state is a conveyor belt along which gradients flow; a gate at 0 lets nothing through and
-at 1 everything; the GRU is simpler and about as good. Here each of them is tested, and the
-field's classic tables are made again beside them.
+at 1 everything; the GRU is simpler and about as good. This page tests each of them. It also
+reproduces the field's classic tables.
 
-How: every cell chooses among the same 4 learning rates, times 2 values of one option (where a
-table varies that one itself: 4 rates), by two seeds that are reported nowhere and for as many
-updates as are reported. The option is the norm to which the simple RNN's gradients are clipped
-(1 or 0.1), the update bias of the GRU (0 or 3), the forget bias of the LSTM (1 or 3), or what a
-section says. That is a small budget: where a cell chose 0.03, the largest rate there was, a
-larger one might have done more for it. Seeds are paired: the n-th network of two cells reads
-the same data. Numbers are medians over seeds, of two middle ones the worse, with a 95%
-bootstrap interval; a run that does not reach a threshold counts as "never", one that diverges
-as the worst, and none is left out. Verdicts are at equal parameters unless they say otherwise;
-equal widths stand beside them where the table has both. Lines in the figures are plain medians,
-and bars and bands around them reach from the worst seed to the best, unless the section says
-otherwise.
+**Tuning.** Every cell chooses among the same 4 learning rates and 2 values of one option (4
+learning rates alone where a table varies the option itself). The option is the norm to which the
+simple RNN's gradients are clipped (1 or 0.1), the update bias of the GRU (0 or 3), the forget
+bias of the LSTM (1 or 3), or what a section says. Two seeds choose, for as many updates as are
+reported; their results are reported nowhere. This is a small budget. Where a cell chose 0.03, the
+largest rate, a larger one might have been better.
 
-What passes was written down before the runs and stands with each claim as *the rule*; where one
-was changed after a run, its section says so. First looks at reduced size, and runs that were
-thrown away, came before some of them: in those the learning rates and the length of tuning were
-still other ones. Sizes are smaller than the published ones; published figures are quoted as
-reported there or, for the oldest papers, as later ones quote them.
+**Numbers.** Seeds are paired: network n of each cell reads the same data. Numbers are medians
+over seeds with a 95% bootstrap interval; of two middle values the worse is taken. A run that does
+not reach a threshold counts as "never", and one that diverges as the worst. No run is left out.
+Verdicts are at equal parameters unless they say otherwise. Where a table has equal widths too, it
+shows both. Lines in the figures are medians, and bars and bands reach from the worst seed to the
+best, unless the section says otherwise.
 
-`make claims` makes what is missing, `python -m experiments NAME` one experiment; delete its
-file in `experiments/results/` to make it anew.
+**Rules.** What passes was written down before the runs and is printed with each claim as *the
+rule*. Where a rule was changed after a run, its section says so. Some runs came before: first
+looks at reduced size, and runs that were thrown away. They had other learning rates and another
+length of tuning. Sizes are smaller than the published ones. Published figures are quoted from
+their papers or, for the oldest papers, from later ones.
+
+`make claims` runs missing experiments, and `python -m experiments NAME` runs one. Cached results
+are reused; to repeat an experiment, delete its file in `experiments/results/`.
 """
 
 

@@ -126,43 +126,46 @@ def lesson(results):
     if min(keeps["memory"]) < 100 * max(forgets["memory"]):
         return ""
     said = """\
-The sum does run away, in every network, as the paper of 2000 says: a cell state that nothing
-empties grows with the stream."""
+As the paper of 2000 says, the sum grows without bound in every network: nothing empties the cell
+state, so it grows with the stream."""
     if statistics.median(late(keeps), "high").low > 0.9:
         right = sum(value > 0.9 for value in late(keeps))
-        said += f""" {right} of {len(late(keeps))} are right in the end all the same. A likely reason, which was not
-measured: where c is huge tanh(c) is 1 or -1, so that h = o or -o, and o depends on the last h:
-a basic RNN, which remembers far enough for these strings. What the missing gate costs is
-{len(late(keeps)) - right} networks of {len(late(keeps))}, and time to learn to do without."""
+        said += f""" Nevertheless {right} of {len(late(keeps))} are right at the end. A likely reason, which was not
+measured: where c is huge, tanh(c) is 1 or -1, so h = o or -o, and o depends on the last h. That is
+a basic RNN, and it remembers long enough for these strings. Without the gate,
+{len(late(keeps)) - right} networks of {len(late(keeps))} fail, and training takes longer."""
     return said
 
 
 def section(settings, results):
     return f"""\
-Strings of the embedded Reber grammar follow one another without a sign where one ends, and the
-second symbol of each must be repeated at its end. Who has forgotten it can only guess, and is
-right half of the time; to name both is wrong. The LSTM of 1997 had no forget gate: its cell
-state is a sum to which every string adds. Gers, Schmidhuber and Cummins (2000) report 0% of
-networks without errors for it and 18% to 62% with a forget gate, over a million symbols, after
-learning from every symbol of streams that ended at their first error or after 100,000. Here {settings["seeds"]} seeds learn
-from windows of {settings["length"]} symbols and are asked on streams of
-{settings["stream"]:,}, with as many parameters as the LSTM of {settings["hidden"]} units; the
-cell without a forget gate has one all the same, which it does not use, so that its option is
-none, and tanh where the original has scaled sigmoids.
+Strings of the embedded Reber grammar follow one another, and nothing marks where a string ends.
+The second symbol of each string (the outer symbol) must be repeated at its end. A network that has
+forgotten it can only guess and is right half of the time; naming both symbols counts as wrong. The
+LSTM of 1997 had no forget gate: its cell state is a sum to which every string adds. Gers,
+Schmidhuber and Cummins (2000) test over a million symbols and report the share of networks without
+an error: 0% without a forget gate, and 18% to 62% with one. Their networks learned from every
+symbol of streams that ended at the first error or after 100,000 symbols. Here {settings["seeds"]} seeds
+learn from windows of {settings["length"]} symbols and are tested on streams of
+{settings["stream"]:,}. Both cells have as many parameters as the LSTM of {settings["hidden"]} units. The
+cell without a forget gate has the weights of one but does not use them, so it has no option to
+tune. It has tanh where the original has scaled sigmoids.
 
-**Windows that go on where the last one ended**: the memory is kept from update to update. The streams that are asked begin with an empty memory, which these networks had
-once, in their first update: hence the errors in the first part.
+**Windows that continue where the last one ended**: the carry is kept from update to update. The
+test streams begin with an initial carry of zeros. In training these networks had that only in
+their first update, which explains the errors in the first part.
 
 {table(results, "uncut")}
 
 {lesson(results)}
 
-**Windows that begin with an empty memory**, so that in training someone does cut. This training
-came first; the one above was added, and the rule moved to it, because of what came out here.
+**Windows that begin with an initial carry of zeros**, so in training the stream is cut. This
+training was run first. Because of its result the training above was added, and the rule was moved
+to it.
 
 {table(results, "stream")}
 
-The cell without a forget gate is these lines, given to the same engine as every other:
+The cell without a forget gate has these lines and runs on the same engine as the others:
 
 ```python
 def update(carry, gates):

@@ -99,7 +99,7 @@ def with_open_gates() -> str:
         return ""
     return f"""
 
-Much of that is how the gates start. In adding, {name}, with chrono biases and as many units, the
+Much of this comes from the initial gates. In adding, {name}, with chrono biases and as many units, the
 LSTM needs {chrono.show("{:,.0f}")} updates, and the GRU, whose update bias was tuned,
 {gru.show("{:,.0f}")}."""
 
@@ -143,16 +143,16 @@ def section(settings, results):
             f"| {task} | {until} | {faster(race, medians).show('{:.2f}')} |"
         )
     return f"""\
-Three quantities hide in "faster": the time of a step, the number of steps to get somewhere,
-and their product. By count of multiplications the GRU's gradient costs 3/4 of the LSTM's at
-equal width. Measured: {settings["length"]} steps, batch {settings["batch"]},
-{settings["features"]} features, {settings["rounds"]} interleaved rounds; lines on the bars are 95% intervals.
+"Faster" can mean three quantities: the time per update, the number of updates to a threshold, and
+their product. By the number of multiplications the GRU's gradient costs 3/4 of the LSTM's at equal
+width. Measured with {settings["length"]} steps, batch {settings["batch"]},
+{settings["features"]} features and {settings["rounds"]} interleaved rounds; lines on the bars are 95% intervals.
 
 {chr(10).join(rows)}
 
-Updates until the threshold, of the runs in the sections above at equal width, each cell with
-its own tuned learning rate. Times the median time of a gradient of {settings["widths"][0]} units they are
-an estimate of the wall-clock: optimizer and readout are left out.
+The updates to the threshold are those of the sections above, at equal width, each cell with its
+own tuned learning rate. Multiplied by the median time of a gradient of {settings["widths"][0]} units
+they estimate the wall-clock time, without optimizer and readout.
 
 {chr(10).join(races_of)}{with_open_gates()}"""
 

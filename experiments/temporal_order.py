@@ -64,7 +64,7 @@ def lesson(settings, results):
     said = []
     if all(np.isinf(until[name, "simple RNN"].low) for name in tasks(settings)):
         said += [
-            f"The simple RNN does not get there in {settings['updates']:,} updates."
+            f"The simple RNN does not solve it in {settings['updates']:,} updates."
         ]
     alone = [
         name
@@ -73,10 +73,10 @@ def lesson(settings, results):
         and comparison.share(results, name, "GRU", SOLVED).middle >= 0.9
     ]
     if alone:
-        said += [f"In {' and in '.join(alone)}, the rule is met by the GRU alone."]
+        said += [f"In {' and in '.join(alone)}, only the GRU meets the rule."]
     for name in tasks(settings):
         gru, lstm = (name, "GRU"), (name, "LSTM")
-        sooner = "sooner" if until[gru].high < until[lstm].low else "not surely sooner"
+        sooner = "faster" if until[gru].high < until[lstm].low else "not surely faster"
         rates = [at[which]["chosen"]["rate"] for which in (gru, lstm)]
         said += [
             f"In {name}, the GRU is {sooner} than the LSTM at equal parameters: after "
@@ -89,13 +89,13 @@ def lesson(settings, results):
 def section(settings, results):
     parts = [
         f"""\
-Two or three symbols, X or Y, stand far apart among distractors, and which came in which order
-is asked at the end of {settings["length"]} to {settings["length"] * 11 // 10} steps. Guessing
-is right in 25% or 12.5%. Hochreiter and Schmidhuber's LSTM, without a forget gate and one
-sequence an update, needed {PUBLISHED[2]} sequences for four classes and {PUBLISHED[3]} for
-eight, until 2,000 in a row were right. Here an update is {settings["batch"]} sequences, and a
-seed has solved it once its cross-entropy is below {SOLVED}, so that these numbers are no
-comparison with theirs."""
+Two or three symbols, X or Y, stand far apart among distractors. The target, at the end of
+{settings["length"]} to {settings["length"] * 11 // 10} steps, is which of them came in which order.
+Guessing is right in 25% or 12.5%. Hochreiter and Schmidhuber's LSTM had no forget gate and read
+one sequence per update. It needed {PUBLISHED[2]} sequences for four classes and {PUBLISHED[3]}
+for eight, until 2,000 in a row were right. Here an update has {settings["batch"]} sequences, and a
+seed solves the task when its cross-entropy is below {SOLVED}. The numbers here and theirs are
+therefore not comparable."""
     ]
     for name in tasks(settings):
         found = comparison.of_task(results, name)

@@ -145,26 +145,28 @@ def section(settings, results):
             for cell in (training.RNN, LINEAR)
         }
         came_out = f"""\
-*That the linear recurrence fails at {hard} proves nothing here*: it fails at {easy} just the same,
-where at the second element it is right in {early[LINEAR.name][1]:.0%}, and the simple RNN at the
-third in {early["simple RNN"][2]:.0%}. That is a failure to learn in {settings["updates"]:,} updates. (At all lengths it could not
-either: of keep gates between 0 and 1, at finite precision, not even parity is to be had:
-Sarrof et al. 2024, arXiv:2405.17394, and Grazzi et al. 2024, arXiv:2411.12537.) What is left is
-how well cells whose gates see their own state keep a product: at step {length} the medians in
-{easy} and {hard} are {gated}."""
+*The failure of the linear recurrence at {hard} proves nothing here*, because it fails at {easy} too:
+there it is right in {early[LINEAR.name][1]:.0%} at the second element, and the simple RNN in
+{early["simple RNN"][2]:.0%} at the third. Both fail to learn in {settings["updates"]:,} updates. (A linear recurrence
+could not do it at all lengths either. With keep gates between 0 and 1 and finite precision it
+cannot even compute parity: Sarrof et al. 2024, arXiv:2405.17394, and Grazzi et al. 2024,
+arXiv:2411.12537.) The comparison that remains is between cells whose gates read their own state:
+at step {length} the medians in {easy} and {hard} are {gated}."""
     else:
         came_out = f"""\
 The linear recurrence follows {easy}, its control, and is right in \
 {end[hard, LINEAR.name].show("{:.0%}")} of {hard}."""
     return f"""\
-Read elements of a group, say their product so far. A5, the even permutations of five things,
-is the smallest group whose products no Transformer and no diagonal linear recurrence with a
-fixed number of layers can follow at all lengths, as complexity theorists believe, and a
-nonlinear RNN of one layer can (Merrill, Petty and Sabharwal 2024); Z60, addition, has as many elements and is the control. Chance is 1 in 60.
-Trained on {length} elements, asked on up to {2 * length}; equal parameters, an LSTM of
-{settings["hidden"]} units, {settings["seeds"]} seeds. A theorem about all lengths says
-nothing about {length}: what is tested is what can be learned. The option of the linear
-recurrence is the bias of its keep gate, 0 or 3.
+The input is a sequence of elements of a group, and the target at each step is their product so
+far. A5 is the group of even permutations of five things. Merrill, Petty and Sabharwal (2024) show,
+under an assumption that most complexity theorists share, that no Transformer and no diagonal
+linear recurrence with a fixed number of layers can compute these products at all lengths. A
+nonlinear RNN of one layer can. A5 is the smallest such group. Z60, addition modulo 60, also has 60
+elements and is the control. Chance is 1 in 60. Networks are trained on {length} elements and tested
+on up to {2 * length}, with the parameters of an LSTM of {settings["hidden"]} units and
+{settings["seeds"]} seeds. A theorem about all lengths says nothing about length {length}, so the
+experiment tests what can be learned. The option of the linear recurrence is the bias of its keep
+gate, 0 or 3.
 
 {chr(10).join(rows)}
 

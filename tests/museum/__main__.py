@@ -13,8 +13,8 @@ HERE = pathlib.Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "museum.md"
 ABOUT = """# The museum
 
-Faults that recurrent code has really had, each with the test here that finds it. Every one
-is planted by `make mutants`, and its test must fail. `python -m tests.museum` wrote this.
+Faults that recurrent code really had, each with the test that finds it. `make mutants`
+plants each fault, and its test must fail. `python -m tests.museum` writes this page.
 
 | | where | what went wrong | the test |
 |---|---|---|---|

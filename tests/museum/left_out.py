@@ -9,25 +9,25 @@ LEFT_OUT = (
             "tensorflow/tensorflow#40345",
         ),
         "Exporters put the outputs of reversed time in different orders.",
-        "Of ONNX, `tests/test_export.py` runs what it exports, reversed time among it.",
+        "`tests/test_export.py` runs the exported ONNX files, with reversed time too.",
     ),
     (
         24,
         ("google-deepmind/optax#898",),
         "Masked logits of -inf gave a wrong cross-entropy and gradient.",
-        "There is no loss here; Optax has mended it.",
+        "The library has no losses; Optax has fixed it.",
     ),
     (
         25,
         ("google-deepmind/optax#1752",),
         "Clipping by a norm of zero divided zero by zero.",
-        "Clipping is Optax's, which has mended it.",
+        "Clipping is part of Optax, which has fixed it.",
     ),
     (
         31,
         ("jax-ml/jax@fc1c31d",),
         "Matmuls in TF32 made an LSTM wrong beyond its tests' tolerance.",
-        "A GPU alone has TF32; the benchmarks pin the precision and say which.",
+        "Only GPUs have TF32; the benchmarks set the precision and name it.",
     ),
     (
         46,
@@ -38,7 +38,7 @@ LEFT_OUT = (
     (
         61,
         ("stanford-crfm/levanter#77",),
-        "A clock that ran back confused when to save.",
-        "Nothing here is decided by a clock: saves are counted in updates.",
+        "A clock that ran backwards changed when checkpoints were saved.",
+        "No clock decides here: saves are counted in updates.",
     ),
 )

@@ -53,7 +53,7 @@ def dropped(seed=0, shape=(3, 40, 50), run=lambda f: f):
     ),
 )
 def test_one_dropout_mask_for_all_steps():
-    """Keys were not split over time, so that every step dropped the same units."""
+    """The key was not split over time, so every step dropped the same units."""
     masks = dropped() > 0
     assert masks.shape == (3, 40, 50)
     assert len({mask.tobytes() for mask in masks.swapaxes(0, 1)}) == 40
@@ -70,7 +70,7 @@ def test_one_dropout_mask_for_all_steps():
     ),
 )
 def test_jit_draws_other_numbers():
-    """A pass over shapes alone moved the counters: under jit all keys were different."""
+    """A pass over shapes alone advanced the counters, so under jit all keys differed."""
     plain = dropped()
     np.testing.assert_array_equal(dropped(run=jax.jit), plain)
     jax.eval_shape(lambda: dropped(run=lambda f: lambda xs: np.zeros(1)))
@@ -104,7 +104,7 @@ def test_a_dropout_mask_kept_from_the_call_before():
     ),
 )
 def test_random_state_leaks_out_of_a_trace():
-    """What was drawn inside a traced loop was still there after it."""
+    """Values that were drawn inside a traced loop leaked out of it."""
     with jax.checking_leaks():
         first = dropped(0, (2, 3, 4), run=jax.jit)
     np.testing.assert_array_equal(dropped(0, (2, 3, 4), run=jax.jit), first)
@@ -122,7 +122,7 @@ def test_random_state_leaks_out_of_a_trace():
     ),
 )
 def test_dropout_that_no_seed_fixes():
-    """The same seeds gave other masks on every run."""
+    """The same seeds gave different masks in every run."""
     for _ in range(3):
         np.testing.assert_array_equal(dropped(5), dropped(5))
 
@@ -148,7 +148,7 @@ print(jax.jit(jax.grad(loss)).lower(like, xs).as_text())
     ),
 )
 def test_a_program_that_differs_from_run_to_run():
-    """Bytes that nobody had set were part of the program, and no cache found it again."""
+    """Uninitialised bytes were part of the program, so no cache found it again."""
     texts = set()
     for seed in "12":
         environment = os.environ | {"PYTHONHASHSEED": seed}
@@ -170,7 +170,7 @@ def test_a_program_that_differs_from_run_to_run():
     ),
 )
 def test_the_same_seed_everywhere():
-    """Every worker was seeded alike; here it would be every epoch."""
+    """Every worker had the same seed; here the counterpart is every epoch."""
     data = train.arrays(np.arange(30), 30, batch_axis=0, seed=4)
     orders = {data[epoch].tobytes() for epoch in range(5)}
     assert len(orders) == 5

@@ -46,7 +46,7 @@ def newest(folder):
     ),
 )
 def test_a_folder_with_no_finished_checkpoint(tmp_path):
-    """A run that was killed in its very first save could never be started again."""
+    """A run that was killed in its first save could not be started again."""
     save(tmp_path / "other", 1)
     half = tmp_path / "run" / "checkpoints" / "saving" / "1"
     shutil.copytree(tmp_path / "other" / "checkpoints" / "1", half)
@@ -67,7 +67,7 @@ def test_a_folder_with_no_finished_checkpoint(tmp_path):
     ),
 )
 def test_killed_between_writing_and_renaming(tmp_path):
-    """What a killed save had left behind made every later save an error."""
+    """The remains of a killed save made every later save fail."""
     save(tmp_path, 1)
     left = tmp_path / "checkpoints" / "saving" / "2"
     shutil.copytree(tmp_path / "checkpoints" / "1", left)
@@ -86,7 +86,7 @@ def test_killed_between_writing_and_renaming(tmp_path):
     ),
 )
 def test_a_copied_checkpoint_is_deleted(tmp_path):
-    """One that was copied by hand lacked a mark, was taken for unfinished, and deleted."""
+    """A checkpoint copied by hand lacked a mark, counted as unfinished, and was deleted."""
     save(tmp_path / "a", 1, 2)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert_same_bits(newest(tmp_path / "b").tree, tree(2))
@@ -109,7 +109,7 @@ def test_a_copied_checkpoint_is_deleted(tmp_path):
     ),
 )
 def test_a_failed_save_that_is_believed(tmp_path, monkeypatch):
-    """A save failed in the background after its step had been noted as done."""
+    """A save failed in the background after its step had been recorded as saved."""
     save(tmp_path, 1)
     with Folder(tmp_path) as home:
         with monkeypatch.context() as patch:
@@ -153,7 +153,7 @@ def test_the_same_step_saved_again(tmp_path):
     ),
 )
 def test_an_iterator_restored_somewhere_else():
-    """Restored, an iterator of shuffled data went on at another element."""
+    """A restored iterator of shuffled data continued at another element."""
     make = lambda: train.arrays(np.arange(10), 3, batch_axis=0, seed=2, epochs=2)
     whole, iterator = list(make()), iter(make())
     for i in range(len(whole)):
@@ -173,7 +173,7 @@ def test_an_iterator_restored_somewhere_else():
     ),
 )
 def test_saved_over_the_file_that_it_was_read_from(tmp_path):
-    """Saving over a file whose arrays were still mapped into memory destroyed both."""
+    """Saving over a file whose arrays were still memory-mapped destroyed both."""
     cell = jaxrnn.lstm(4)
     params = cell.init(jax.random.key(0), features=3)
     convert.save_safetensors(tmp_path / "a", params)

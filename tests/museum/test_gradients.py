@@ -27,7 +27,7 @@ MASK = np.random.RandomState(0).rand(T, B) < 0.6
     plant=("jaxrnn/engine/deferred.py", "da = tangents.add(pre, da, dpre)", "da = da"),
 )
 def test_the_derivative_of_a_scan():
-    """Differentiating a scan gave wrong numbers; so grad, and grad of grad, of a loop."""
+    """The derivative of a scan was wrong, as were grad and grad of grad of a loop."""
     cell, (params, carry, xs) = CELLS["gru"], example("gru")
     every, none = np.ones((T, B), bool), np.zeros((T, B), bool)
     fast = lambda *args: weighed(jaxrnn.unroll(cell, *args))
@@ -60,7 +60,7 @@ def graded(xs):
     plant=("jaxrnn/unroll.py", "    xs = select(valid, xs, 0)\n", ""),
 )
 def test_nan_in_the_padding_leaves_the_loss_and_spoils_the_gradient():
-    """The loss was the same to the bit, and every gradient of a weight was NaN."""
+    """The loss was unchanged to the bit, but every weight gradient was NaN."""
     _, _, xs = example("lstm")
     junk = jnp.where(MASK[..., None], xs, jnp.nan)
     assert_same_bits(graded(junk), graded(xs))
@@ -76,7 +76,7 @@ def test_nan_in_the_padding_leaves_the_loss_and_spoils_the_gradient():
     ),
 )
 def test_gradients_go_through_several_invalid_steps():
-    """From the second masked step on, the gradient was NaN though the step was masked."""
+    """From the second masked step on, the gradient was NaN although the step was masked."""
     params, carry, xs = example("lstm")
     mask = np.ones((T, B), bool)
     mask[1:4, 0] = False
@@ -106,7 +106,7 @@ def test_gradients_go_through_several_invalid_steps():
     ),
 )
 def test_a_mask_that_is_multiplied():
-    """0 * NaN is NaN: a mask must choose before anything is multiplied."""
+    """0 * NaN is NaN, so a mask must select values and not multiply them."""
     values = jnp.where(MASK, jnp.arange(T * B, dtype=float).reshape(T, B), jnp.nan)
     value, slope = jax.value_and_grad(lambda v: train.mean(v, MASK).value)(values)
     np.testing.assert_allclose(value, np.asarray(values)[MASK].mean())

@@ -18,7 +18,7 @@ PRECISION = "jaxrnn/precision.py"
     plant=("jaxrnn/gated.py", "return retype(zeros, like)", "return zeros"),
 )
 def test_an_initial_state_of_another_dtype_than_the_params():
-    """Under x64 the state of a float32 model was float64, and so was all that followed."""
+    """Under x64 the state of a float32 model was float64, and so were all later values."""
     cell = jaxrnn.lstm(4, dtype=jnp.float32)
     params = cell.init(jax.random.key(0), features=3)
     xs = jax.random.normal(jax.random.key(1), (5, 2, 3), jnp.float32)
@@ -40,7 +40,7 @@ def test_an_initial_state_of_another_dtype_than_the_params():
     ),
 )
 def test_the_state_in_mixed_precision():
-    """The initial state was float32 where the layer computed in half precision, and back."""
+    """The initial state was float32 where the layer computed in half precision, or vice versa."""
     cell = jaxrnn.precision(jaxrnn.lstm(4), compute=jnp.bfloat16, carry=jnp.float32)
     params = cell.init(jax.random.key(0), features=3)
     xs = jax.random.normal(jax.random.key(1), (5, 2, 3))
@@ -62,7 +62,7 @@ def test_the_state_in_mixed_precision():
     ),
 )
 def test_a_state_of_weak_type_compiles_twice():
-    """A weakly typed state comes back strongly typed: one more compilation, or an error."""
+    """A weakly typed state comes back strongly typed, which compiles again or fails."""
     cell, (params, _, xs) = CELLS["gru"], example("gru")
     f = jax.jit(lambda carry, xs: jaxrnn.unroll(cell, params, carry, xs))
     carry = cell.initial_carry(params, xs[0])
@@ -85,7 +85,7 @@ def test_a_state_of_weak_type_compiles_twice():
     ),
 )
 def test_a_row_that_is_nan_only_in_a_batch():
-    """A sample was finite by itself and NaN beside others."""
+    """A sample was finite alone and NaN in a batch."""
     params, carry, xs = example("lstm")
     xs = xs.at[:, 1].multiply(1e30)
     last, hs = jaxrnn.unroll(CELLS["lstm"], params, carry, xs)
@@ -107,7 +107,7 @@ def test_a_row_that_is_nan_only_in_a_batch():
 )
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])
 def test_half_precision_loses_the_memory(half):
-    """An LSTM in half precision was off by far more than its inputs' rounding."""
+    """The error of an LSTM in half precision was far larger than its inputs' rounding."""
     plain = jaxrnn.lstm(8, forget_bias=7.0)
     cell = jaxrnn.precision(plain, compute=half)
     params = plain.init(jax.random.key(0), features=3)

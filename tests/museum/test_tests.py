@@ -20,7 +20,7 @@ from tests.museum.exhibits import exhibit
     ),
 )
 def test_dropout_that_was_never_on():
-    """The harness never said that it was training, so dropout was tested switched off."""
+    """The test harness never set training mode, so dropout was tested while off."""
     module = jaxrnn.linen.GRU(4, num_layers=2, dropout=0.5)
     xs = jax.random.normal(jax.random.key(0), (2, 5, 3))
     variables = module.init(jax.random.key(0), None, xs, deterministic=True)
@@ -43,7 +43,7 @@ def test_dropout_that_was_never_on():
     ),
 )
 def test_tests_that_run_somewhere_else():
-    """Tests of one backend had silently run on another."""
+    """The tests of one backend silently ran on another."""
     assert jax.default_backend() == "cpu"
     assert len(jax.devices()) == 4
     assert jnp.ones(()).dtype == jnp.float64

@@ -34,7 +34,7 @@ def row(tree, b):
     plant=(UNROLL, "None if resets is None else resets & inside", "resets & inside"),
 )
 def test_an_option_that_works_only_beside_another():
-    """`RNN` with lengths crashed unless the carry was asked for as well."""
+    """`RNN` with lengths crashed unless the carry was returned too."""
     params, carry, xs = example("gru")
     some = dict(lengths=LENGTHS, mask=MASK, resets=~MASK, reverse=True, remat=2)
     want = None
@@ -57,7 +57,7 @@ def test_an_option_that_works_only_beside_another():
     ),
 )
 def test_the_final_carry_taken_along_the_wrong_axis():
-    """With lengths, the history of the carry was stacked on another axis than was read."""
+    """With lengths, the carries were stacked on one axis and read from another."""
     params, carry, xs = example("lstm")
     last, _ = run("lstm", params, carry, xs, lengths=LENGTHS)
     for b, n in enumerate(LENGTHS):
@@ -77,7 +77,7 @@ def test_the_final_carry_taken_along_the_wrong_axis():
     ),
 )
 def test_length_zero_wraps_to_the_last_step(engine):
-    """Index ``length - 1`` is -1 for an empty row: the carry after all of its padding."""
+    """For an empty row ``length - 1`` is -1, which selects the carry after all padding."""
     params, carry, xs = example("lstm")
     last, hs = run("lstm", params, carry, xs, lengths=np.zeros(B, int), engine=engine)
     assert_same_bits(last, carry)
@@ -93,7 +93,7 @@ def test_length_zero_wraps_to_the_last_step(engine):
     plant=(UNROLL, "value.min() < 0 or", "value.min() < 1 or"),
 )
 def test_empty_rows_are_refused():
-    """Rows of length 0, sequences of no step and batches of no row were errors."""
+    """Rows of length 0, sequences without steps and batches without rows raised errors."""
     params, carry, xs = example("gru")
     run("gru", params, carry, xs, lengths=LENGTHS)
     last, hs = run("gru", params, carry, xs[:0])
@@ -114,7 +114,7 @@ def test_empty_rows_are_refused():
     ),
 )
 def test_a_row_that_is_all_padding_changes_the_others():
-    """A row without a valid step worked or failed as the other rows would have it."""
+    """Whether a row without valid steps worked depended on the other rows."""
     mask = MASK.copy()
     mask[:, 1] = False
     (some, hs), (every, all_hs) = run(mask=mask), run(mask=MASK)
@@ -128,7 +128,7 @@ def test_a_row_that_is_all_padding_changes_the_others():
     plant=(DEFERRED, "left = select(valid, new, entered)", "left = new"),
 )
 def test_the_state_depends_on_where_the_padding_is():
-    """Padding before, between and after the same steps left different states behind."""
+    """Padding before, between or after the same steps gave different final states."""
     params, carry, xs = example("gru")
     want, _ = run("gru", params, carry, xs[:3])
     for where in itertools.combinations(range(T), 3):
@@ -147,7 +147,7 @@ def test_the_state_depends_on_where_the_padding_is():
     ),
 )
 def test_reversed_time_and_a_mask_for_inputs_of_another_rank():
-    """Reversed, the mask was given the rank of vectors whatever the inputs were."""
+    """In reversed time the mask had the rank for vectors, whatever the inputs were."""
 
     def step(params, carry, x):  # of images [B, 2, 3]
         carry = 0.5 * carry + x * x.sum((-2, -1), keepdims=True)
@@ -172,7 +172,7 @@ def test_reversed_time_and_a_mask_for_inputs_of_another_rank():
     ),
 )
 def test_junk_in_the_padding_reaches_the_outputs():
-    """What stood in masked steps was visible in what came out."""
+    """The values in masked steps changed the outputs."""
     params, carry, xs = example("lstm")
     junk = jnp.where(MASK[..., None], xs, 1e30)
     got = run("lstm", params, carry, junk, mask=MASK)
@@ -190,7 +190,7 @@ def test_junk_in_the_padding_reaches_the_outputs():
     ),
 )
 def test_a_mask_forgets_nested_states():
-    """Of a stack's state only the first level was kept through masked steps."""
+    """Masked steps kept only the first level of a stack's state."""
     params, carry, xs = example("stack")
     last, _ = run("stack", params, carry, xs, mask=MASK)
     for b in range(B):
@@ -209,7 +209,7 @@ def test_a_mask_forgets_nested_states():
     ),
 )
 def test_zeros_of_the_padding_become_the_final_state(reverse):
-    """The zeros shown at masked steps were returned as the last output."""
+    """The zeros at masked steps were returned as the last output."""
     mask = MASK.copy()
     mask[[0, -1]] = False
     last, hs = run(mask=mask, reverse=reverse)
@@ -229,7 +229,7 @@ def test_zeros_of_the_padding_become_the_final_state(reverse):
     ),
 )
 def test_a_mask_is_taken_for_padding_at_the_end(engine):
-    """On the fast path, a mask with holes counted as valid up to the first of them."""
+    """On the fast path, a mask with holes counted as valid up to the first hole."""
     params, carry, xs = example("gru")
     _, hs = run("gru", params, carry, xs, mask=MASK, engine=engine)
     for b in range(B):
@@ -247,7 +247,7 @@ def test_a_mask_is_taken_for_padding_at_the_end(engine):
     ),
 )
 def test_a_mask_that_nobody_asked_for():
-    """A mask made of the inputs' zeros travelled on by itself."""
+    """A mask derived from zeros in the inputs was passed on implicitly."""
     params, carry, xs = example("gru")
     last, hs = run("gru", params, carry, xs.at[2].set(0))
     assert (hs[2] != 0).all()
@@ -264,7 +264,7 @@ def test_a_mask_that_nobody_asked_for():
     ),
 )
 def test_lengths_that_work_only_without_biases():
-    """Lengths were ignored on CPU, which zero biases and zero padding had hidden."""
+    """Lengths were ignored on CPU, and zero biases and zero padding hid it."""
     params, carry, xs = example("gru")
     xs = jnp.where(np.arange(T)[:, None, None] < LENGTHS[:, None], xs, 0)
     f = jax.jit(
@@ -289,7 +289,7 @@ def test_lengths_that_work_only_without_biases():
     ),
 )
 def test_zeros_in_the_padding_pollute_the_backward_direction():
-    """The backward cell read padding of zeros first, and its biases made a state of it."""
+    """The backward cell read zero padding first, and its biases made the state nonzero."""
     params, carry, xs = example("bidirectional")
     xs = jnp.where(np.arange(T)[:, None, None] < LENGTHS[:, None], xs, 0)
     last, _ = run("bidirectional", params, carry, xs, lengths=LENGTHS)
@@ -307,7 +307,7 @@ def test_zeros_in_the_padding_pollute_the_backward_direction():
     ),
 )
 def test_reversed_time_begins_in_the_padding():
-    """The reference implementation knew no lengths, and so read padding first."""
+    """The reference implementation ignored lengths and read the padding first."""
     params, carry, xs = example("lstm")
     last, hs = run("lstm", params, carry, xs, lengths=LENGTHS, reverse=True)
     for b, n in enumerate(LENGTHS):
@@ -325,7 +325,7 @@ def test_reversed_time_begins_in_the_padding():
     ),
 )
 def test_reversed_outputs_off_by_one():
-    """The output of one step stood at the other end of time."""
+    """The output of one step was at the opposite end of time."""
     params, carry, xs = example("gru")
     back = jax.jit(
         jax.jacrev(
@@ -349,7 +349,7 @@ def test_reversed_outputs_off_by_one():
     ),
 )
 def test_reversed_outputs_in_the_order_of_reading():
-    """Backwards in time, outputs came in the order in which they were made."""
+    """In reversed time, outputs were in the order of computation."""
     params, carry, xs = example("gru")
     last, hs = run("gru", params, carry, xs, reverse=True)
     assert_same_bits(last, hs[0])
@@ -367,7 +367,7 @@ def test_reversed_outputs_in_the_order_of_reading():
     ),
 )
 def test_reversed_is_not_the_half_of_both_directions():
-    """Alone, the reversed cell began in the padding; in a pair it did not."""
+    """A single reversed cell began in the padding; in a bidirectional pair it did not."""
     params, carry, xs = example("gru")
     both = jaxrnn.bidirectional(CELLS["gru"], CELLS["gru"])
     pair = type(both.init(jax.random.key(0), xs.shape[-1]))(params, params)
@@ -383,7 +383,7 @@ def test_reversed_is_not_the_half_of_both_directions():
     plant=(UNROLL, 'check_like("carry", carry, start, remedy)', "pass"),
 )
 def test_a_state_of_another_batch_size():
-    """A state of one row, or of another batch, was broadcast in silence."""
+    """A state of one row or of another batch size was broadcast silently."""
     params, carry, xs = example("lstm")
     for wrong in (row(carry, slice(1)), row(carry, 0), row(carry, slice(2))):
         with pytest.raises(ValueError, match="carry"):
@@ -401,7 +401,7 @@ def test_a_state_of_another_batch_size():
     ),
 )
 def test_resets_one_step_early_in_the_replay(engine):
-    """Replayed as a sequence, an episode ended a step before it had when it was played."""
+    """When replayed as a sequence, an episode ended one step too early."""
     params, carry, xs = example("gru")
     cell, fresh, h = CELLS["gru"], jnp.zeros_like(carry), carry
     played = []
@@ -424,7 +424,7 @@ def test_resets_one_step_early_in_the_replay(engine):
     ),
 )
 def test_one_rows_reset_is_everybodys():
-    """Hidden states were reset for all environments, or for none, when one was over."""
+    """When one environment ended, hidden states were reset for all or for none."""
     resets = np.zeros((T, B), bool)
     resets[2, 1] = True
     (last, hs), (untouched, calm) = run(resets=resets), run()

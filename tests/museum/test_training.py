@@ -47,7 +47,7 @@ def once(optimizer, state=None, **options):
 )
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_accumulation_changes_dtypes(dtype):
-    """Gradients added up over microbatches changed the dtype of the optimizer's state."""
+    """Gradient accumulation over microbatches changed the dtype of the optimizer's state."""
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = begin(optimizer, dtype=dtype)
     after = once(optimizer, state, accumulate=2)
@@ -67,7 +67,7 @@ def test_accumulation_changes_dtypes(dtype):
     ),
 )
 def test_a_state_that_flows_from_update_to_update():
-    """The second update went back through the first one's graph, and failed."""
+    """The second update backpropagated through the first one's graph and failed."""
     optimizer = optax.sgd(0.1)
     state = begin(optimizer, jnp.full((4, 4), 0.3))
     first = once(optimizer, state)
@@ -97,7 +97,7 @@ def test_a_state_that_flows_from_update_to_update():
     ),
 )
 def test_a_mean_of_means():
-    """Accumulated over microbatches of other lengths, tokens did not count the same."""
+    """With accumulation over microbatches of different lengths, tokens had unequal weights."""
     optimizer = optax.sgd(1.0)
     whole = once(optimizer)
     for accumulate in (2, 4):
@@ -114,7 +114,7 @@ def test_a_mean_of_means():
     ),
 )
 def test_a_schedule_off_by_one():
-    """The first update took the rate of the second."""
+    """The first update used the learning rate of the second."""
     rates = jnp.array([0.5, 0.0, 0.0])
     optimizer = optax.sgd(lambda count: rates[count])
     state = begin(optimizer)
@@ -139,7 +139,7 @@ def noisy(params, carry, batch, key):
     ),
 )
 def test_dropout_after_a_resume():
-    """A resumed run dropped other units than the one that was never interrupted."""
+    """A resumed run dropped other units than an uninterrupted run."""
     optimizer = optax.sgd(1.0)
     step = train.make_step(noisy, optimizer)
     whole = state = begin(optimizer)

@@ -21,7 +21,7 @@ sigmoid = lambda a: 1 / (1 + np.exp(-a))
     plant=(LSTM, " + aligned(params.b, x)", ""),
 )
 def test_a_bias_that_is_ignored():
-    """The option to have a bias was inverted; tests had looked at shapes alone."""
+    """The option for a bias was inverted; the tests checked shapes alone."""
     for name in ("simple_rnn", "lstm", "gru"):
         params, carry, xs = example(name)
         _, before = CELLS[name].step(params, carry, xs[0])
@@ -41,7 +41,7 @@ def test_a_bias_that_is_ignored():
     ),
 )
 def test_a_bias_initializer_without_effect():
-    """The bias belonged to another matmul than the one whose initializer was set."""
+    """The bias initializer was set on one matmul, and the bias was on another."""
     drawn = lambda key, hidden, dtype: jnp.arange(4.0 * hidden, dtype=dtype)
     cell = jaxrnn.lstm(5, bias_init=drawn)
     params = cell.init(jax.random.key(0), features=3)
@@ -54,7 +54,7 @@ def test_a_bias_initializer_without_effect():
     plant=(LSTM, "dtype, f=open_by", "dtype, g=open_by"),
 )
 def test_the_forget_bias_on_another_gate():
-    """The ones of the unit forget bias stood somewhere else."""
+    """The ones of the unit forget bias were on another gate."""
     params = jaxrnn.lstm(5).init(jax.random.key(0), features=3)
     i, f, g, o = jnp.split(params.b, 4)
     assert (f == 1).all()
@@ -79,7 +79,7 @@ def test_the_forget_bias_on_another_gate():
     ),
 )
 def test_one_of_two_biases():
-    """There are two biases that add up: to read one, or to set both, is wrong."""
+    """Two biases are added: reading only one, or setting both, is wrong."""
     r = np.random.default_rng(0)
     sizes = dict(weight_ih_l0=(20, 3), weight_hh_l0=(20, 5))
     sizes |= dict(bias_ih_l0=(20,), bias_hh_l0=(20,))
@@ -101,7 +101,7 @@ def lstm_by_hand(params, h, c, x):
     plant=(LSTM, "sigmoid(f), jnp.tanh(g)", "sigmoid(f + (carry.c != 0)), jnp.tanh(g)"),
 )
 def test_a_forget_bias_that_is_right_at_the_first_step_only():
-    """The first step agreed, for the memory it scales was zero; the third did not."""
+    """The first step agreed, because the state it scales was zero; the third did not."""
     params, _, xs = example("lstm")
     weights = jax.tree.map(np.asarray, params)
     carry, _ = jaxrnn.unroll(CELLS["lstm"], params, None, xs)
@@ -123,7 +123,7 @@ def test_a_forget_bias_that_is_right_at_the_first_step_only():
     ),
 )
 def test_the_other_gru():
-    """Two GRUs, one resetting before its matmul and one after, have the same kernels."""
+    """A GRU that resets before its matmul and one that resets after have the same kernels."""
     r = np.random.default_rng(0)
     before = [r.normal(size=size) for size in ((3, 15), (5, 15), (15,))]
     with pytest.raises(ValueError, match="reset_after=False"):
@@ -144,7 +144,7 @@ def test_the_other_gru():
     plant=(GRU, "r, z, n, hn = pre", "z, r, n, hn = pre"),
 )
 def test_gates_in_another_order():
-    """The order of the gates showed only where biases were not zero, nor all alike."""
+    """The order of the gates mattered only where biases were nonzero and different."""
     params, h, x = example("gru")[0], jnp.full(5, 0.5), jnp.zeros(4)
     zero = jax.tree.map(jnp.zeros_like, params)
     keep = zero._replace(b=jnp.repeat(jnp.array([0.0, 1e3, 0.0]), 5))
@@ -163,7 +163,7 @@ def test_gates_in_another_order():
     ),
 )
 def test_a_gru_without_biases_in_a_batch_of_three():
-    """Without biases, and from the third row on, it read memory that was not its own."""
+    """Without biases, it read out-of-bounds memory from the third row on."""
     params, carry, xs = example("gru")
     bare = params._replace(b=0 * params.b, bn=0 * params.bn)
     _, hs = jaxrnn.unroll(CELLS["gru"], bare, None, xs)
@@ -186,7 +186,7 @@ def test_a_gru_without_biases_in_a_batch_of_three():
     ),
 )
 def test_a_state_without_its_batch_axis():
-    """On one kind of device the returned state had lost the axis of the batch."""
+    """On one kind of device the returned state lacked its batch axis."""
     params, _, xs = example("gru")
     for rows in ((), (slice(0, 1),), (slice(None),)):
         x = xs[(slice(None), *(rows or (0,)))]
@@ -200,7 +200,7 @@ def test_a_state_without_its_batch_axis():
     plant=(GRU, 'bn=draw_bias("n", None', 'bn=draw_bias("rzn", None'),
 )
 def test_a_number_of_weights_that_surprises():
-    """150 or 165, as the GRU has one bias a gate or two; here it is 155, and said so."""
+    """A GRU has 150 or 165 weights, by one or two biases per gate; here it has 155."""
     like = jax.eval_shape(lambda: jaxrnn.gru(5).init(jax.random.key(0), 4))
     sizes = {k: a.shape for k, a in like._asdict().items()}
     assert sizes == {"wx": (4, 15), "wh": (5, 15), "b": (15,), "bn": (5,)}
@@ -216,7 +216,7 @@ def test_a_number_of_weights_that_surprises():
     ),
 )
 def test_states_of_both_directions_on_one_backend_only():
-    """With states returned, the bidirectional layer failed with one backend of three."""
+    """A bidirectional layer that returns states failed on one of three backends."""
     cell = jaxrnn.bidirectional(jaxrnn.gru(5))
     params, xs = cell.init(jax.random.key(0), features=4), example("gru")[2]
     for engine in ("auto", "scan"):

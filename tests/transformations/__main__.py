@@ -12,13 +12,13 @@ del conftest  # imported for what it sets before the first use of JAX
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "transformations.md"
 ABOUT = """# Cells and transformations
 
-What a program may put around `jaxrnn.unroll`, with lengths and resets in every case. Each
-mark is a test: values and gradients are those of the same transformation of a Python loop
-of `step`, in float64 to 1e-11 (`pytest tests/transformations -m ""`; in parts in `make
-test`, `make slow` and `make nightly`). `own_gated` is a user's own cell made by `gated`,
-with closed-over numbers and an integer in its carry; `bare` is a user's own `Cell` without
-an engine.
-`python -m tests.transformations` wrote this.
+JAX transformations that a program may apply to `jaxrnn.unroll`. Every case has lengths
+and resets. Each mark is a test: values and gradients equal those of the same
+transformation of a Python loop of `step`, in float64 to 1e-11.
+`pytest tests/transformations -m ""` runs all of them; `make test`, `make slow` and
+`make nightly` run parts. `own_gated` is a user's cell made by `gated`, with closed-over
+numbers and an integer in its carry. `bare` is a user's `Cell` without an engine.
+`python -m tests.transformations` writes this page.
 
 """
 
