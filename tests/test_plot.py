@@ -67,12 +67,186 @@ def test_gates_are_drawn_by_their_kind():
     axes = plot.gates(Gates(GATE, np.tanh(STATE), GATE / 2), WORDS)
     titles = [ax.get_title("left") for ax in axes]
     assert titles == [
-        "keep gate z: what the memory keeps",
-        "candidate n: what could enter",
+        "keep gate z: how much of h is kept",
+        "candidate n: what may enter h",
         "mine",
     ]
+    assert len({ax.figure for ax in axes}) == len(plt.get_fignums()) == 1
     assert [ax.images[0].cmap.name for ax in axes] == ["viridis", "RdBu_r", "viridis"]
     np.testing.assert_array_equal(axes[2].images[0].get_array(), GATE.T / 2)
+
+
+def test_a_candidate_above_zero_is_still_a_candidate():
+    axes = plot.gates(Gates(GATE, np.abs(np.tanh(STATE)), GATE), WORDS)
+    assert [ax.images[0].cmap.name for ax in axes] == ["viridis", "RdBu_r", "viridis"]
+
+
+DRAWN = {
+    "gates": lambda: plot.gates(Gates(GATE, STATE, GATE), WORDS),
+    "gate": lambda: plot.gate(GATE, WORDS, title="f"),
+    "state": lambda: plot.state(STATE, WORDS, title="c"),
+    "contrast": lambda: plot.contrast(
+        {"a": STATE, "b": -STATE}, Gates(GATE, STATE, GATE), WORDS, name="c"
+    ),
+    "traces": lambda: plot.traces({"a": STATE[:, 0]}, WORDS, title="c", ylabel="c"),
+    "gradient_flow": lambda: plot.gradient_flow({"a": GATE[:, 0]}, title="g"),
+    "memory_span": lambda: plot.memory_span({"a": GATE[:, 0]}, range(4), title="g"),
+    "timescales": lambda: plot.timescales({"a": GATE[0]}, title="g"),
+    "spectrum": lambda: plot.spectrum({"a": GATE}, title="g"),
+    "exponents": lambda: plot.exponents({"a": STATE[0]}, title="g"),
+    "ablation": lambda: plot.ablation(GATE[0], 0.5, title="g", ylabel="score"),
+    "accuracy": lambda: plot.accuracy([1, 2, 3], {"a": GATE}, title="g"),
+    "history": lambda: plot.history(
+        [{"step": 1, "split": "train", "loss": 2.0}], title="g"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_without_axes_one_figure_is_made(name):
+    drawn = DRAWN[name]()
+    axes = drawn if isinstance(drawn, list) else [drawn]
+    assert len({ax.figure for ax in axes}) == len(plt.get_fignums()) == 1
+    assert all(ax in axes[0].figure.axes for ax in axes)
+
+
+def test_every_function_that_draws_is_among_them():
+    here = {
+        n
+        for n, f in vars(plot).items()
+        if getattr(f, "__module__", "") == plot.__name__
+    }
+    assert {n for n in here if n[0] != "_"} - {"clip_outliers"} == set(DRAWN)
+
+
+def contents(ax):
+    """The part of the height that all but the last line take."""
+    ends = [ax.transData.transform(line.get_xydata())[:, 1] for line in ax.lines[:2]]
+    low, high = ax.get_window_extent().intervaly
+    return (np.nanmax(ends) - np.nanmin(ends)) / (high - low)
+
+
+def marks(ax):
+    return [one for one in ax.get_children() if one.get_gid() == plot.MARK]
+
+
+T = np.arange(12)
+FAR = {  # two ordinary lines and one that leaves them, and what is said of it
+    "traces": (
+        lambda: plot.traces(
+            {"a": np.sin(T), "b": np.cos(T), "c": np.exp(2.0 * T)},
+            list(map(str, T)),
+            title="",
+            ylabel="",
+        ),
+        "up to 3.6e+09",
+    ),
+    "gradient_flow": (
+        lambda: plot.gradient_flow(
+            {"a": 0.8 ** T[::-1], "b": 0.4 ** T[::-1], "c": 1e-9 ** T[::-1]}, title=""
+        ),
+        "down to 1e-99",
+    ),
+    "memory_span": (
+        lambda: plot.memory_span({"a": 0.8**T, "b": 0.4**T, "c": 1e9**T}, T, title=""),
+        "up to 1e+99",
+    ),
+    "timescales": (
+        lambda: plot.timescales({"a": T + 1, "b": 2 * T + 1, "c": 1e30 + T}, title=""),
+        "up to 1e+30",
+    ),
+    "history": (
+        lambda: plot.history(
+            [
+                {"step": t, "split": split, "loss": 0.7**t + (t == 5) * far}
+                for t in T
+                for split, far in (("a", 0), ("b", 0.01), ("c", -1e5))
+            ],
+            title="",
+        ),
+        "down to -1e+05",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_one_line_does_not_squash_the_others(name):
+    draw, said = FAR[name]
+    ax = draw()
+    ax.lines[0].remove() if name == "traces" else None  # the level at zero
+    ax.figure.draw_without_rendering()
+    assert contents(ax) > 0.4
+    *triangles, text = marks(ax)
+    assert text.get_text() == f"beyond the axis: {said}"
+    line = next(line for line in ax.lines if line.get_label() == "c")
+    low, high = ax.get_ylim()
+    y = line.get_ydata()
+    (triangle,) = triangles
+    out = (y < low) | (y > high)
+    np.testing.assert_array_equal(triangle.get_xdata(), line.get_xdata()[out])
+    assert triangle.get_color() == line.get_color()
+
+
+def test_what_is_not_far_is_shown_whole():
+    """A spike of one unit, a loss that falls by far, a gradient that vanishes."""
+    spike = np.where(T == 4, 5.0, 0.01)
+    words = list(map(str, T))
+    falls = [{"step": t, "split": "x", "loss": 0.7 * 0.2**t} for t in T]
+    for ax in (
+        plot.traces({"a": spike, "b": 0 * spike}, words, title="", ylabel=""),
+        plot.history(falls, title=""),
+        plot.gradient_flow({"a": 0.9 ** T[::-1], "b": 0.1 ** T[::-1]}, title=""),
+        plot.exponents({"a": [-0.1, -9.0], "b": [0.01, -0.02]}, title=""),
+    ):
+        assert not marks(ax)
+        low, high = ax.get_ylim()
+        for line in ax.lines:
+            assert (low <= line.get_ydata()).all()
+            assert (line.get_ydata() <= high).all()
+
+
+def test_axes_that_share_their_scale_are_clipped_together():
+    _, axes = plt.subplots(1, 2, sharey=True)
+    far = {"a": 0.8 ** T[::-1], "b": 1e-9 ** T[::-1]}
+    plot.gradient_flow(far, title="", ax=axes[0])
+    assert marks(axes[0])
+    plot.gradient_flow({"a": 0.5 ** T[::-1]}, title="", ax=axes[1])
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[1].get_ylim()[0] <= 0.5 ** T[-1]
+    assert marks(axes[0])
+    assert not marks(axes[1])
+
+
+def test_limits_set_by_hand_stay():
+    ax = plt.subplots()[1]
+    ax.set_ylim(0, 1e12)
+    plot.history(
+        [{"step": t, "split": "x", "loss": 9.0**t} for t in T], title="", ax=ax
+    )
+    assert ax.get_ylim() == (0, 1e12)
+
+
+def test_one_unit_does_not_bleach_the_others():
+    values = np.random.default_rng(1).normal(size=(12, 6))
+    usual = np.abs(values).max()
+    words = list(map(str, T))
+    assert plot.state(values, words, title="").images[0].get_clim() == (-usual, usual)
+    values[3:, 2] = -1e5 * T[3:]
+    values[0, 0] = np.nan
+    ax = plot.state(values, words, title="")
+    low, high = ax.images[0].get_clim()
+    assert low == -high
+    assert 0.5 < high <= usual
+    bar = ax.images[0].colorbar
+    assert (bar.extend, bar.ax.get_ylabel()) == ("both", "up to ±1.1e+06")
+
+
+def test_ablation_is_not_squashed_by_one_unit():
+    scores = np.array([0.5, 0.6, 1e5, 0.7, 0.55])
+    ax = plot.ablation(scores, 0.5, title="", ylabel="loss")
+    assert 0.7 < ax.get_ylim()[1] < 1
+    assert marks(ax)[0].get_xdata().tolist() == [0]  # of the bars from the left
+    assert marks(ax)[-1].get_text() == "beyond the axis: up to 1e+05"
 
 
 def test_contrast_takes_the_units_that_differ_most_at_the_end():
@@ -173,6 +347,10 @@ def test_accuracy_shows_median_and_reach():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["5", "10", "20"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("distance (words)", "accuracy (%)")
     assert covers_no_data(ax)
+    meaning = ax.get_legend().get_title().get_text()
+    assert meaning == "points: median of 3 seeds\nbars: worst to best seed"
+    ax = plot.accuracy([5, 10, 20], {"RNN": found["RNN"][:1]}, title="far")
+    assert ax.get_legend().get_title().get_text() == ""
 
 
 def test_more_lines_than_colours_are_refused():
@@ -219,6 +397,14 @@ def test_more_lines_than_colours_are_refused():
         (
             lambda: plot.accuracy([1, 2], {"a": [1, 1]}, title=""),
             r"expected \[seeds, 2\]",
+        ),
+        (
+            lambda: plot.gates(Gates(GATE, STATE, GATE), WORDS, axes=[None]),
+            r"axes: expected 3, one for each of \['z', 'n', 'mine'\], got 1",
+        ),
+        (
+            lambda: plot.gates((Gates(GATE, STATE, GATE),) * 2, WORDS),
+            "values: expected the gates of one cell",
         ),
         (
             lambda: plot.contrast({"a": GATE}, Gates(1, 2, 3), WORDS, name="c"),
