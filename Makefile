@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 .PHONY: demo examples test slow nightly mutants claims claims-quick lint types bench clean
 
 demo: $(VENV)/.examples
-	$(BIN)/python examples/agreement.py --school both
+	$(BIN)/python examples/agreement.py --distances both
 
 examples: $(VENV)/.examples
 	$(BIN)/python examples/digits.py

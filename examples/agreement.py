@@ -1,13 +1,13 @@
 """Why a basic RNN forgets: "The cats, which already ate the fish near the old house, ..."
 
-    python examples/agreement.py                    about 2 minutes on 2 CPU cores
-    python examples/agreement.py --school mixed     near sentences among the far ones
+    python examples/agreement.py                      about 2 minutes on 2 CPU cores
+    python examples/agreement.py --distances mixed    short sentences among the long ones
     python examples/agreement.py --sentence "The dogs near my house" "..."
-    python examples/agreement.py --tune             the search behind RATES
+    python examples/agreement.py --tune               the search behind RATES
 
-Six networks of equal size learn which verb follows, was or were: in the far school from
-sentences with 30 to 40 words between subject and verb, in the mixed school with 3 to 40.
-To learn from afar, the gradient must reach the subject.
+Six networks of equal size learn which verb follows, was or were. They are trained on long
+distances only, 30 to 40 words between subject and verb, or on mixed distances, 3 to 40. At
+long distances a network learns only if the gradient reaches the subject.
 """
 
 import math
@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +43,10 @@ SHOWN = "The {}, which already ate the fish near the old house beside our big gr
 
 @dataclass(frozen=True)
 class Settings:
-    school: Literal["far", "mixed", "both"] = "far"
-    """30 to 40 words to the verb, or 3 to 40"""
+    distances: Annotated[
+        Literal["far", "mixed", "both"], tyro.conf.arg(aliases=["--school"])
+    ] = "far"
+    """to train on: 30 to 40 words (far), 3 to 40 (mixed), or one after the other"""
     updates: int = 1500
     seeds: int = 5
     """each with weights and sentences of its own"""
@@ -77,6 +79,10 @@ RATES = {  # by cell; the least mean loss in --tune, with other seeds than the t
     "mixed": (1e-3, 1e-3, 1e-2, 1e-2, 3e-2, 3e-2),
 }
 RANGES = {"far": (30, 40), "mixed": (3, 40)}
+TRAINED = {
+    "far": "trained on long distances only ({} to {} words)".format(*RANGES["far"]),
+    "mixed": "trained on mixed distances ({} to {} words)".format(*RANGES["mixed"]),
+}
 DISTANCES, SEVERAL = (5, 10, 20, 40, 80), (1, 3, 4, 4, 4)
 
 
@@ -93,7 +99,7 @@ class Trained(NamedTuple):
     params: Params
     loss: np.ndarray  # [seeds], the mean over all updates
     learned: np.ndarray  # [seeds], updates until 98% were right
-    ms: float  # an update of all seeds
+    ms: float  # per update of all seeds
 
 
 def init(cell, features, key):
@@ -156,11 +162,11 @@ def train(cell, rates, lessons, features, key, report):
     return Trained(cell, before, state[0], losses.mean(axis=0), learned, ms)
 
 
-def train_all(school, rates, settings, key):
+def train_all(distances, rates, settings, key):
     """Every cell by its row of `rates`, all on the same sentences."""
     ki, kl = jax.random.split(key)
     keys = jax.random.split(kl, (settings.updates, len(rates[0])))
-    draw = partial(agreement.draw, batch=settings.batch, distance=RANGES[school])
+    draw = partial(agreement.draw, batch=settings.batch, distance=RANGES[distances])
     lessons = jax.jit(lambda keys: jax.lax.map(jax.vmap(draw), keys))(keys)
     text = "{task.description:12}", "{task.fields[scores]}"
     bar = TextColumn(text[0]), BarColumn(), TextColumn(text[1]), TimeElapsedColumn()
@@ -173,40 +179,44 @@ def train_all(school, rates, settings, key):
     return models
 
 
-def tune(school, settings):
+def tune(distances, settings):
     """Prints the mean loss over a whole training for each learning rate."""
-    table = Table(f"{school} school: mean loss", *map(str, GRID))
+    table = Table(f"mean loss, {TRAINED[distances]}", *map(str, GRID))
     rates = [np.repeat(GRID, 3)] * len(CELLS)
     key = jax.random.key(settings.seed + 1000)
-    for name, model in train_all(school, rates, settings, key).items():
+    for name, model in train_all(distances, rates, settings, key).items():
         losses = model.loss.reshape(len(GRID), 3).mean(axis=1)
         table.add_row(name, *(f"{loss:.3f}" for loss in losses))
     rich.print(table)
 
 
-def attend(school, settings):
-    """Trains every cell; prints and draws whatever comes out."""
+def attend(distances, settings):
+    """Trains every cell, then prints and draws the results."""
     kt, ke = jax.random.split(jax.random.key(settings.seed))
-    rates = np.repeat(np.array(RATES[school])[:, None], settings.seeds, axis=1)
-    models = train_all(school, rates, settings, kt)
+    rates = np.repeat(np.array(RATES[distances])[:, None], settings.seeds, axis=1)
+    models = train_all(distances, rates, settings, kt)
     exam = agreement.exam(ke, settings.tests, DISTANCES, SEVERAL)
     scores = {}
     for name, model in models.items():
         right = (judge(model, exam.tokens, exam.lengths) > 0) == exam.target
         scores[name] = np.mean(right, axis=-1)  # [seeds, D, 2]
     baselines = agreement.baselines(exam)
-    print_scores(school, models, scores, baselines)
+    print_scores(distances, models, scores, baselines)
     print_answers(models, settings.sentence)
     settings.out.mkdir(parents=True, exist_ok=True)
-    figures = {
-        "accuracy": draw_accuracies(scores, baselines),
-        "gradient": draw_gradients(models, exam.tokens[:42, 3, 1, :32]),
-        "lstm": draw_gates(models["LSTM, open"]),
-        "gru": draw_gates(models["GRU, open"]),
+    figures = {  # and how their titles begin
+        "accuracy": (draw_accuracies(scores, baselines), "Was or were? Networks "),
+        "gradient": (
+            draw_gradients(models, exam.tokens[:42, 3, 1, :32]),
+            "Gradient of the answer (median of seeds and sentences), networks ",
+        ),
+        "lstm": (draw_gates(models["LSTM, open"]), "LSTM, forget bias 3, "),
+        "gru": (draw_gates(models["GRU, open"]), "GRU, update bias 3, "),
     }
-    for name, figure in figures.items():
-        figure.savefig(settings.out / f"{school}-{name}.png", dpi=120)
-        print("picture:", settings.out / f"{school}-{name}.png")
+    for name, (figure, title) in figures.items():
+        figure.suptitle(f"{title}{TRAINED[distances]}", fontsize="x-large")
+        figure.savefig(settings.out / f"{distances}-{name}.png", dpi=120)
+        print("picture:", settings.out / f"{distances}-{name}.png")
 
 
 def judge(model, tokens, lengths):
@@ -218,9 +228,14 @@ def judge(model, tokens, lengths):
 # What is printed
 
 
-def print_scores(school, models, scores, baselines):
-    title = f"{school} school: accuracy in %, without|with attractors, median of seeds"
-    notes = "size: parameters; ms: an update of all seeds; after: updates to 98%"
+def print_scores(distances, models, scores, baselines):
+    title = (
+        f"accuracy in %, without|with attractors, median of seeds\n{TRAINED[distances]}"
+    )
+    notes = (
+        "attractors: nouns of the other number; size: parameters; ms: per update of "
+    )
+    notes += "all seeds; after: updates until 98% were right"
     table = Table(title=title, caption=notes, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("words\nattractors", no_wrap=True)
     words = [f"{d}\n0|{most}" for d, most in zip(DISTANCES, SEVERAL, strict=True)]
@@ -259,7 +274,8 @@ def print_answers(models, sentences):
 
 def draw_accuracies(scores, baselines):
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    for i, title in enumerate(("no attractors", f"attractors: {SEVERAL}")):
+    most = f"{min(SEVERAL)} to {max(SEVERAL)} nouns of the other number (attractors)"
+    for i, title in enumerate(("no attractors in between", f"{most} in between")):
         found = {name: score[:, :, i] for name, score in scores.items()}
         how = {"title": title, "legend": i == 1, "ax": axes[i]}
         how["baselines"] = {name: line[:, i] for name, line in baselines.items()}
@@ -276,7 +292,7 @@ def draw_gradients(models, tokens):
         c = {name: getattr(norm, "c", None) for name, norm in norms.items()}
         for ax, lines, what in zip(axes[:, i], (h, c), "hc", strict=True):
             lines = {n: None if line is None else line[i] for n, line in lines.items()}
-            title = f"gradient of the answer with respect to {what}, {when}"
+            title = f"with respect to {what}, {when}"
             plot.gradient_flow(lines, title=title, legend=i == 1, ax=ax)
     return figure
 
@@ -300,7 +316,7 @@ def reach(model, tokens):
 
 
 def draw_gates(model):
-    """The first seed's memory and gates: the number's way from subject to verb."""
+    """The first seed's memory and gates from subject to verb."""
     typed = [agreement.encode(SHOWN.format(subject)) for subject in ("cat", "cats")]
     params = jax.tree.map(lambda a: a[0], model.params)
     xs = params.embedding[np.stack(typed, axis=1)]
@@ -320,5 +336,5 @@ if __name__ == "__main__":
         [agreement.encode(sentence) for sentence in settings.sentence]
     except ValueError as error:
         sys.exit(str(error))
-    for school in RANGES if settings.school == "both" else [settings.school]:
-        (tune if settings.tune else attend)(school, settings)
+    for distances in RANGES if settings.distances == "both" else [settings.distances]:
+        (tune if settings.tune else attend)(distances, settings)

@@ -1,10 +1,10 @@
-"""A language model, byte by byte, of any text: an LSTM, truncated backpropagation.
+"""A byte-level language model of any text: an LSTM with truncated backpropagation.
 
     python examples/char_lm.py                              Python's own standard library
     python examples/char_lm.py --corpus FILE --out out/it   any text file, or a folder
     python examples/char_lm.py --prompt "def " --characters 2000 --temperature 0.5
 
-Run it again and it goes on where it stopped; once trained, it only writes.
+Run it again and it resumes where it stopped. Once it is trained, it only writes text.
 """
 
 import math
@@ -31,15 +31,15 @@ from jaxrnn import plot, train
 class Settings:
     corpus: Path = Path(sysconfig.get_path("stdlib"))
     pattern: str = "*.py"  # of the files in a folder
-    out: Path = Path("out/char_lm")  # a folder in it, by the name of the corpus
+    out: Path = Path("out/char_lm")  # it gets a folder with the corpus's name
     steps: int = 4000
     hidden: int = 512
     features: int = 64  # width of the embedding
     batch: int = 32
-    length: int = 128  # steps that the gradient reaches back
+    length: int = 128  # steps of truncated backpropagation
     rate: float = 4e-3
-    dropout: float = 0.4  # of what the cell shows, and half of it of what it reads
-    devices: int = min(2, os.cpu_count() or 1)  # parts of a CPU, which share each batch
+    dropout: float = 0.4  # of the cell's outputs; of its inputs half as much
+    devices: int = min(2, os.cpu_count() or 1)  # CPU devices, which share each batch
     seed: int = 0
     prompt: str = "\n"
     characters: int = 600
@@ -51,7 +51,7 @@ Params = namedtuple("Params", "embedding cell readout bias")
 
 
 def read(corpus, pattern):
-    """All bytes of a file, or of a folder's files in a mixed order, 0 between them."""
+    """All bytes of a file, or of a folder's files in random order, separated by 0."""
     files = [corpus] if corpus.is_file() else sorted(corpus.rglob(pattern))
     others = {"site-packages", "test", "tests"}
     files = [f for f in files if not others & {*f.relative_to(corpus).parts}]
@@ -118,7 +118,7 @@ def main(s):
     def tell(row):
         if row["split"] == "valid":
             now, nats = time.perf_counter() - began, row["loss"]
-            said = f"{nats:.4f} nats a byte, {nats * bits:.3f} bits a character"
+            said = f"{nats:.4f} nats per byte, {nats * bits:.3f} bits per character"
             print(f"step {row['step']:5}, {now:4.0f} s, held out: {said}")
 
     cell, params, loss = make(s, len(alphabet))
@@ -133,7 +133,7 @@ def main(s):
     fitted = train.fit(loss, optimizer, state, data, **options)
     print("best:")
     tell(fitted.best)
-    ax = plot.history(fitted.history, title=s.corpus.name, ylabel="nats a byte")
+    ax = plot.history(fitted.history, title=s.corpus.name, ylabel="nats per byte")
     ax.figure.savefig(out / "loss.png", dpi=120)
     print(f"picture: {out / 'loss.png'}\n\n{s.prompt}", end="", flush=True)
     for token in write(s, cell, fitted.params, prompt):

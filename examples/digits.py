@@ -2,12 +2,13 @@
 
     python examples/digits.py              about 40 seconds on 2 CPU cores
     python examples/digits.py --tune       the search behind RATES, 4 minutes
-    python examples/digits.py --noise 0    learnt by heart: worse on digits not seen
+    python examples/digits.py --noise 0    overfits: worse on unseen digits
 
-The digits of scikit-learn, 8x8 grey values, come as 64 steps of one number; the answer is
-read after the last. Cells start as the library makes them (orthogonal recurrent kernels,
-forget bias 1) and get the same updates on the same batches; a learning rate is the best of
-four by validation loss, which also says which update is tested.
+The digits of scikit-learn have 8x8 grey values. They are read as 64 steps of one number,
+and the answer is read after the last step. The cells have the library's initial values
+(orthogonal recurrent kernels, forget bias 1) and get the same updates on the same batches.
+The learning rate is the best of four by validation loss. The params with the least
+validation loss are tested.
 """
 
 import time
@@ -34,20 +35,20 @@ class Settings:
     steps: int = 3000
     batch: int = 64
     noise: float = 0.2
-    """in training: standard deviation of what is added to pixels from 0 to 1"""
+    """in training: standard deviation of the noise added to pixels from 0 to 1"""
     seed: int = 0
     tune: bool = False
     out: Path = Path("out/digits")
 
 
 CELLS = {"simple RNN": jaxrnn.simple_rnn(63), "LSTM": jaxrnn.lstm(32)}
-CELLS["GRU"] = jaxrnn.gru(37)  # all of about 4,700 parameters, with the readout
+CELLS["GRU"] = jaxrnn.gru(37)  # about 4,700 parameters each, readout included
 GRID = (1e-3, 3e-3, 1e-2, 3e-2)
 RATES = {"simple RNN": 3e-3, "LSTM": 1e-2, "GRU": 1e-2}  # by --tune
 
 
 def split():
-    """``(xs [64, N, 1], labels [N])`` to train, validate and test on, 6 : 2 : 2."""
+    """``(xs [64, N, 1], labels [N])`` for training, validation and test, 6 : 2 : 2."""
     images, labels = load_digits(return_X_y=True)
     cut = lambda rows, share: train_test_split(
         rows, test_size=share, stratify=labels[rows], random_state=0
@@ -58,7 +59,7 @@ def split():
 
 
 def logits(cell, params, xs):
-    """Of the ten digits, after each pixel: [64, N, 10]."""
+    """Logits of the ten digits after each pixel: [64, N, 10]."""
     _, hs = jaxrnn.unroll(cell, params["cell"], None, xs)
     return hs @ params["readout"] + params["bias"]
 
@@ -85,7 +86,7 @@ def trial(cell, settings, hyper):
 
 
 def learn(name, settings, data, valid, test):
-    """Test accuracies in % by pixel, parameters, ms an update, validation curve."""
+    """Test accuracies in % by pixel, parameters, ms per update, validation curve."""
     times = {}
     tell = lambda row: times.setdefault(row["step"], time.perf_counter())
     one = trial(CELLS[name], settings, {"rate": RATES[name], "seed": settings.seed})
@@ -101,15 +102,15 @@ def learn(name, settings, data, valid, test):
 
 
 def run(settings):
-    """Name -> what `learn` found, and the accuracy in % of the commonest digit."""
+    """Name -> the result of `learn`, and the accuracy in % of the commonest digit."""
     rows, valid, test = split()
     data = train.arrays(rows, settings.batch, batch_axis=(1, 0), seed=settings.seed)
     if settings.tune:
         return tune(settings, data, valid)
-    print("one after the other:", *CELLS, sep="  ")
+    print("training one after the other:", *CELLS, sep="  ")
     found = {name: learn(name, settings, data, valid, test) for name in CELLS}
     commonest = 100 * np.mean(test[1] == np.bincount(rows[1]).argmax())
-    table = rich.table.Table("", "test accuracy", "parameters", "ms an update")
+    table = rich.table.Table("", "test accuracy", "parameters", "ms per update")
     for name, (accuracies, size, ms, _) in found.items():
         table.add_row(name, f"{accuracies[-1]:.1f}%", f"{size:,}", f"{ms:.1f}")
     table.add_row("commonest digit", f"{commonest:.1f}%")
@@ -137,7 +138,7 @@ def draw(found, commonest, path):
         right.plot(range(1, 65), accuracies, color=colour, label=name)
         left.plot(*zip(*curve, strict=True), "o-", color=colour)
     left.set(title="validation digits", xlabel="updates", ylabel="accuracy (%)")
-    right.set(title="test digits, after each pixel", xlabel="pixels read, 8 a row")
+    right.set(title="test digits, after each pixel", xlabel="pixels read, 8 per row")
     right.axhline(commonest, color="0.4", ls="--", label="commonest digit")
     right.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

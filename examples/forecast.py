@@ -1,12 +1,12 @@
 """The next season of a real series, from histories of any length.
 
     python examples/forecast.py                      weekly CO2, a year ahead: 10 seconds
-    python examples/forecast.py --bidirectional      reads each history both ways
-    python examples/forecast.py --series sunspots    too few years: as bad as the naive
+    python examples/forecast.py --bidirectional      reads each history in both directions
+    python examples/forecast.py --series sunspots    too few years: no better than the naive
 
-A GRU reads one to three seasons and says what to add to the seasonal naive forecast, that
-the next is like the last. It learns from the first 65% of the series, is chosen by the next
-15% and tested on the rest. A missing value is no target, and is read as the one before.
+The seasonal naive forecast repeats the last season. A GRU reads one to three seasons and
+predicts what to add to it. It is trained on the first 65% of the series, chosen by the next
+15% and tested on the rest. A missing value is no target, and is read as the value before.
 """
 
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ class Settings:
 
 
 class Windows(NamedTuple):
-    origins: np.ndarray  # [N], where histories end and targets begin
-    histories: list  # N times [T, 2]: value less the last, in scales; is it known?
-    naive: np.ndarray  # [N, S], the last season once more
+    origins: np.ndarray  # [N], the steps at which targets begin
+    histories: list  # N times [T, 2]: (value - last value) / scale, and whether known
+    naive: np.ndarray  # [N, S], the last season repeated
     targets: np.ndarray  # [N, S], NaN where missing
 
 
@@ -54,13 +54,13 @@ def load(series):
 
 
 def fill(values):
-    """A missing value becomes the last one before it: nothing of the future."""
+    """Replaces a missing value by the last one before it, so no future value is used."""
     seen = np.where(np.isnan(values), 0, np.arange(len(values)))
     return values[np.maximum.accumulate(seen)]
 
 
 def windows(values, season, scale, rng, span):
-    """One for each season of targets within `span`, with a history of 1 to 3 seasons."""
+    """One for each season of targets in `span`, with a history of 1 to 3 seasons."""
     origins = np.arange(max(span[0], season), span[1] - season + 1)
     starts = origins - rng.integers(season, np.minimum(3 * season, origins) + 1)
     filled, known = fill(values), ~np.isnan(values)
@@ -78,20 +78,20 @@ def batches(some, scale, batch, **how):
 
 
 def addition(cell, params, batch):
-    """From the carry with which reading ended, or both if there are two: [B, S]."""
+    """Read from the final carry, or from both if there are two directions: [B, S]."""
     carry, _ = unroll(cell, params["cell"], None, batch.xs, lengths=batch.lengths)
     memory = jnp.concatenate(jax.tree.leaves(carry), axis=-1)
     return memory @ params["weights"] + params["bias"]
 
 
 def loss(cell, params, carry, batch, key):
-    wanted, known = batch.labels  # rows that only fill the batch know nothing
+    wanted, known = batch.labels  # nothing is known in rows that fill the batch
     errors = jnp.abs(addition(cell, params, batch) - wanted)
     return None, {"loss": train.mean(errors, known)}
 
 
 def learn(cell, settings, scale, past, near):
-    """The params that are best on `near`. Untrained, they add nothing to the naive."""
+    """The params that are best on `near`. Initially they add nothing to the naive."""
     kc, kt = jax.random.split(jax.random.key(settings.seed))
     season, size = past.naive.shape[1], settings.hidden * (1 + settings.bidirectional)
     readout = dict(weights=jnp.zeros((size, season)), bias=jnp.zeros(season))
@@ -105,7 +105,7 @@ def learn(cell, settings, scale, past, near):
 
 
 def run(settings):
-    """Name -> absolute errors [N, S] in the last years, NaN where nothing is known."""
+    """Name -> absolute errors [N, S] in the last years, NaN where the value is missing."""
     values, season, years = load(settings.series)
     n, a, b = (int(share * len(values)) for share in (1, 0.65, 0.8))
     scale = np.nanmean(np.abs(values[season:a] - values[: a - season]))
@@ -120,7 +120,7 @@ def run(settings):
     growth = fill(values)[last] - fill(values)[last - season]
     said["naive + growth"] = future.naive + growth[:, None]
     errors = {name: np.abs(one - future.targets) for name, one in said.items()}
-    table = rich.table.Table(settings.series, "mean absolute error", "of the naive")
+    table = rich.table.Table(settings.series, "mean absolute error", "share of naive")
     for name, error in errors.items():
         share = np.nanmean(error) / np.nanmean(errors["seasonal naive"])
         table.add_row(name, f"{np.nanmean(error):.3f}", f"{share:.0%}")
@@ -137,8 +137,10 @@ def draw(said, errors, years, values, settings):
         left.plot(range(1, len(error) + 1), error, color=colour, label=name)
         for n in range(0, len(some), 2 * len(error)):
             right.plot(years[n : n + len(error)], some[n], color=colour)
+    plot.clip_outliers(left)
+    plot.clip_outliers(right)
     left.set(xlabel="steps ahead", title="mean absolute error", ylim=0)
-    right.set(xlabel="year", title="every other season, forecast when it began")
+    right.set(xlabel="year", title="forecasts of every other season, made at its start")
     left.legend()
     settings.out.mkdir(parents=True, exist_ok=True)
     figure.savefig(settings.out / f"{settings.series}.png", dpi=120)

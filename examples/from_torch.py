@@ -1,11 +1,11 @@
-"""A torch LSTM moves to JAX in the middle of its training, learns on, and moves back.
+"""A torch LSTM moves to JAX in the middle of its training, trains there, and moves back.
 
     pip install torch
     python examples/from_torch.py        10 seconds
 
-Two layers of `torch.nn.LSTM` and a `torch.nn.Linear` learn to say which of four
-symbols came most often. torch begins, JAX goes on from its weights, and torch has the last
-word: the network is tested on the same sequences before each move and after.
+Two layers of `torch.nn.LSTM` and a `torch.nn.Linear` learn which of four symbols occurs
+most often. The network is trained in torch, then in JAX from the same weights, and goes
+back to torch. It is tested on the same sequences before and after each move.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Settings:
 
 
 def sequences(rng, settings):
-    """Symbols one-hot [T, B, S], and which came most often in each row [B]."""
+    """One-hot symbols [T, B, S], and the most frequent one of each row [B]."""
     rows = rng.integers(settings.symbols, size=(settings.length, settings.batch))
     xs = np.eye(settings.symbols, dtype=np.float32)[rows]
     return xs, xs.sum(0).argmax(-1)
@@ -108,7 +108,7 @@ def test(logits, most):
 
 
 def run(settings) -> list[dict[str, Any]]:
-    """What each network says to the same sequences, in the order of the journey."""
+    """What each network answers on the same sequences, in the order of the moves."""
     try:
         import torch
     except ImportError:
@@ -135,7 +135,7 @@ def run(settings) -> list[dict[str, Any]]:
     stop("JAX, with torch's weights", settings.torch_steps, in_jax(params, xs))
     params = jax_learns(cell, params, rng, settings)
     updates = settings.torch_steps + settings.jax_steps
-    stop("JAX, trained on", updates, in_jax(params, xs))
+    stop("JAX, trained further", updates, in_jax(params, xs))
     to_torch(torch, network, cell, params)
     stop("torch, with JAX's weights", updates, in_torch())
     rich.print(table)

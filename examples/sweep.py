@@ -4,9 +4,10 @@
     python examples/sweep.py --distance 40 --seeds 5
 
 The task is agreement: a subject, words in between, then was or were. Every square of the
-picture is a few LSTMs that differ in their seeds alone; the whole picture is one compiled
-program. With a forget gate that starts half open, the gradient dies before it reaches the
-subject; with one that starts open, most learning rates learn.
+picture is the median of a few LSTMs that differ only in their seeds. All of them are
+trained by one compiled program. If the forget gate is initialised near 0.5, the gradient
+vanishes before it reaches the subject. If it is initialised near 1, most learning rates
+work.
 """
 
 import os
@@ -36,14 +37,14 @@ class Settings:
     batch: int = 32
     hidden: int = 32
     features: int = 16  # width of the embedding
-    tests: int = 1000  # sentences to be judged by
-    at_a_time: int = 10  # trained together: on a CPU, some are faster than all
-    devices: int = os.cpu_count() or 1  # parts of a CPU, which share the members
+    tests: int = 1000  # sentences for each accuracy
+    at_a_time: int = 10  # trained together: on a CPU, a few are faster than all
+    devices: int = os.cpu_count() or 1  # CPU devices, which share the members
     out: Path = Path("out/sweep")
 
 
 def trial(s, hyper):
-    """One LSTM: reads the sentence, then answers from its last state."""
+    """One LSTM: it reads the sentence and answers from its last state."""
     cell = jaxrnn.lstm(s.hidden, forget_bias=hyper["forget_bias"])
     ke, kc, kr = jax.random.split(jax.random.key(hyper["seed"]), 3)
     embedding = jax.random.normal(ke, (len(agreement.VOCABULARY), s.features))
@@ -62,14 +63,14 @@ def trial(s, hyper):
         return None, {"loss": train.mean(losses), "accuracy": train.mean(right)}
 
     params = embedding, cell.init(kc, s.features), readout
-    # One key for all, so that all read the same sentences.
+    # The same key for all members, so that all read the same sentences.
     return train.Trial(
         loss, optimizer, train.init(params, optimizer, jax.random.key(0))
     )
 
 
 def run(s):
-    """The population, trained and judged; and its accuracies [biases, rates, seeds]."""
+    """The trained population and its accuracies [biases, rates, seeds]."""
     draw = partial(agreement.draw, distance=s.distance)
     hypers = train.grid(
         forget_bias=s.biases, learning_rate=s.rates, seed=range(s.seeds)
@@ -88,7 +89,7 @@ def run(s):
 
 
 def draw_map(s, accuracies):
-    """Median accuracy over seeds, a square for each pair."""
+    """Median accuracy over seeds, one square for each pair."""
     figure, ax = plt.subplots(layout="constrained")
     shown = 100 * np.median(accuracies, axis=-1)
     how = dict(vmin=50, vmax=100, cmap="viridis", origin="lower", aspect="auto")
@@ -98,8 +99,8 @@ def draw_map(s, accuracies):
         ax.text(x, y, f"{value:.0f}", ha="center", va="center", color=colour)
     ax.set_xticks(range(len(s.rates)), [f"{rate:g}" for rate in s.rates])
     ax.set_yticks(range(len(s.biases)), [f"{bias:g}" for bias in s.biases])
-    ax.set(xlabel="learning rate", ylabel="forget bias at the start")
-    ax.set_title(f"accuracy (%) over {s.distance} words, median of {s.seeds} seeds")
+    ax.set(xlabel="learning rate", ylabel="initial forget bias")
+    ax.set_title(f"accuracy (%) at {s.distance} words, median of {s.seeds} seeds")
     figure.colorbar(image, ax=ax)
     return figure
 

@@ -57,6 +57,12 @@ def test_reduced_program_prints_and_draws(small, tmp_path, capsys, monkeypatch):
     ]
     assert rows["last noun"] == ["100|0"] * 5
     assert all(sentence in said for sentence in sentences)
+    figures = [plt.figure(number) for number in plt.get_fignums()]
+    for figure in figures:
+        assert "trained on mixed distances (3 to 40 words)" in figure.get_suptitle()
+        assert not any(str(small.SEVERAL) in ax.get_title() for ax in figure.axes)
+    legend = figures[0].axes[1].get_legend()
+    assert "bars: worst to best seed" in legend.get_title().get_text()
     for name in ("accuracy", "gradient", "lstm", "gru"):
         assert str(tmp_path / f"mixed-{name}.png") in said.replace("\n", "")
         picture = plt.imread(tmp_path / f"mixed-{name}.png")

@@ -53,10 +53,10 @@ def test_trains_resumes_and_writes(program, settings, capfdbinary):
     rows = (settings.out / "corpus.txt" / "metrics.jsonl").read_text().splitlines()
     row = json.loads(rows[-1])
     assert (row["split"], row["step"]) == ("valid", 40)
-    # Bits a character: nats a byte, times bytes a character, over ln 2.
+    # Bits a character: nats per byte, times bytes a character, over ln 2.
     bytes_a_character = len(("\0" + TEXT).encode()) / len("\0" + TEXT)
     bits = row["loss"] * bytes_a_character / np.log(2)
-    assert f"{row['loss']:.4f} nats a byte, {bits:.3f} bits a character" in said
+    assert f"{row['loss']:.4f} nats per byte, {bits:.3f} bits per character" in said
     assert row["loss"] < np.log(len(set(TEXT))) - 0.1
     assert (settings.out / "corpus.txt" / "loss.png").stat().st_size > 5000
     written = said[said.index("loss.png") :].partition("\n\nThe ")[2]

@@ -17,5 +17,11 @@ def test_help_shows_all_settings(name, capsys):
         assert f"--{setting.replace('_', '-')}" in said
 
 
+def test_the_demo_takes_the_former_name_of_its_distances():
+    program = load("agreement")
+    read = lambda *args: program.tyro.cli(program.Settings, args=args).distances
+    assert (read("--school", "mixed"), read("--distances", "both")) == ("mixed", "both")
+
+
 def test_there_are_six():
     assert len(PROGRAMS) == 6
