@@ -13,7 +13,7 @@ import jaxrnn
 from jaxrnn import extra, train
 from jaxrnn.convert import onnx
 from jaxrnn.train.checkpoint import Folder
-from jaxrnn.train.progress import bar
+from jaxrnn.train.progress import shown
 
 LATER = ("convert", "linen", "nnx", "plot", "probe", "tasks", "train")
 
@@ -64,7 +64,7 @@ def test_parts_are_listed_and_nothing_else_is_made_up():
     [
         ("grain", lambda folder: train.arrays(np.arange(4), 2, batch_axis=0)),
         ("orbax.checkpoint", Folder),
-        ("rich.progress", lambda folder: bar(3, 0, show=True).__enter__()),
+        ("rich.progress", lambda folder: shown(3, 0, show=True).__enter__()),
     ],
 )
 def test_missing_extra(missing, call, monkeypatch, tmp_path):

@@ -29,6 +29,7 @@ from jaxrnn.train.same import Same
 from jaxrnn.train.step import (
     State,
     check_count,
+    check_state,
     make_forward,
     make_gradient,
     make_step,
@@ -163,12 +164,12 @@ def fit(
         max_nonfinite=max_nonfinite,
     )
     parallel.check_mesh(mesh)
-    _check_state(state)
+    check_state(state)
     check_count("accumulate", accumulate)
     if valid is not None:
         check_ends("valid", valid)
-    given, batch_axis = batch_axis, batch_axis_of(data, batch_axis)
-    valid_axis = batch_axis_of(valid, given) or batch_axis
+    valid_axis = batch_axis_of(valid, batch_axis)
+    batch_axis = batch_axis_of(data, batch_axis)
     check_rows(data, batch_axis, accumulate * parallel.size(mesh))
     source = (
         Drawn(data) if callable(data) else Fed(data, steps_per_call, batch_axis, mesh)
@@ -294,14 +295,6 @@ def _check_no_sweep(folder: Any) -> None:
     if path.is_dir() and any(path.glob("members-*")):
         raise ValueError(
             f"folder: {path} holds a sweep. Use another folder for a run of its own."
-        )
-
-
-def _check_state(state: Any) -> None:
-    if not isinstance(state, State):
-        raise ValueError(
-            f"state: expected a train.State, got {type(state).__name__}. "
-            "train.init(params, optimizer, key) makes one of params."
         )
 
 

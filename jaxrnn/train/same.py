@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrnn.cell import Cell
+
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
 _KNOWN = (type, enum.Enum, types.BuiltinFunctionType, types.EllipsisType, jax.Array)
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib"))
@@ -77,6 +79,9 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
         return "seen", seen[id(value)]
     seen[id(value)] = len(seen)
     each = lambda values: tuple(_key(one, seen) for one in values)
+    if isinstance(value, Cell):  # the same if the call that made it is
+        make, (*given, options) = _call(value)
+        return make, each(given), tuple(options), each(options.values())
     if isinstance(value, tuple):
         return type(value), each(value)
     if isinstance(value, functools.partial):
@@ -93,6 +98,12 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
         if not isinstance(value, functools._lru_cache_wrapper):
             return _Is(value)  # a jitted function and its like
     raise _Changes
+
+
+def _call(cell: Cell) -> tuple:
+    """``(kind, (*arguments, options))`` that make the cell, as it is pickled."""
+    make, arguments = cell.__reduce__()
+    return make, arguments if make is not Cell else (*arguments, {})
 
 
 def _key_of_function(function: Any, each: Any) -> Any:

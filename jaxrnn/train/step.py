@@ -172,7 +172,8 @@ def make_step(
     )
 
     @jax.jit
-    def step(state: State, batch: Any) -> tuple[State, dict[str, Mean]]:
+    def step(state: State, batch: Any) -> tuple[State, dict[str, Mean | Sum]]:
+        check_state(state)
         carry, shared, grads, means = gradient(state, batch)
         value, empty = _value(means["loss"])
         updates, opt_state = optimizer.update(
@@ -267,24 +268,33 @@ def _scale(batch: Any) -> float:
 def make_forward(loss: Callable, *, batch_axis: Any = None, mesh: Any = None):
     """``(params, carry, shared, batch) -> (carry, means)``, key None; compiled.
 
-    A batch whose rows do not divide over the mesh is run whole on every device.
+    A batch whose rows do not divide over the mesh, or cannot be told from its shapes, is
+    run whole on every device.
     """
 
     def call(params, carry, shared, batch, key):
-        new, means = loss(params, _flow(carry, shared), batch, key)
-        check_means(means)
+        new, means = returned(loss, params, _flow(carry, shared), batch, key)
         return _unflow(new, shared)[0], means
 
     @jax.jit
     def forward(params, carry, shared, batch):
         run = call
-        if mesh is not None:
-            axes = parallel.batch_axes(batch, batch_axis)
-            if parallel.rows_divide(batch, axes, parallel.size(mesh)):
-                run = parallel.split_rows(call, mesh, axes)
+        axes = None if mesh is None else _known_axes(batch, batch_axis)
+        if axes is not None and parallel.rows_divide(batch, axes, parallel.size(mesh)):
+            run = parallel.split_rows(call, mesh, axes)
         return run(params, carry, shared, batch, None)
 
     return forward
+
+
+def _known_axes(batch: Any, batch_axis: Any) -> Any:
+    """`parallel.batch_axes`, or None where nothing says which they are."""
+    try:
+        return parallel.batch_axes(batch, batch_axis)
+    except ValueError:
+        if batch_axis is None:
+            return None
+        raise
 
 
 def _accumulated(
@@ -296,8 +306,7 @@ def _accumulated(
 
     def called(params, carry, batch, key):
         flow = _flow(carry, shared)
-        new, means = loss(params, flow, batch, key)
-        check_means(means)
+        new, means = returned(loss, params, flow, batch, key)
         remedy = (
             "Return the carry for the next batch and start it by init(..., carry=), or "
             "return None and let every batch start anew."
@@ -427,10 +436,19 @@ def _select(flag: Any, then: Any, otherwise: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), then, otherwise)
 
 
-def check_means(means: Any) -> None:
-    """Raises ValueError unless `means` are named scalars `Mean` with a "loss"."""
+def returned(loss: Callable, *given: Any) -> tuple[Any, dict[str, Mean | Sum]]:
+    """``(carry, means)`` that `loss` returns.
+
+    Raises:
+        ValueError: unless means are named scalars `Mean` or `Sum`, "loss" among them.
+    """
+    found = loss(*given)
     wanted = 'expected a dict of train.Mean with the entry "loss" as its second result'
     example = 'Return `carry, {"loss": train.mean(losses)}`.'
+    pair = isinstance(found, tuple) and len(found) == 2
+    if not pair or isinstance(found, Mean):
+        raise ValueError(f"loss: expected (carry, means), got {found!r}. {example}")
+    _, means = found
     if not isinstance(means, dict) or "loss" not in means:
         raise ValueError(f"loss: {wanted}, got {means!r}. {example}")
     for name, mean in means.items():
@@ -446,6 +464,16 @@ def check_means(means: Any) -> None:
                 raise ValueError(
                     f"loss: {wanted}, of scalars, got {mean!r} for {name!r}. {example}"
                 )
+    return found
+
+
+def check_state(state: Any) -> None:
+    """Raises ValueError unless `state` is a `State`."""
+    if not isinstance(state, State):
+        raise ValueError(
+            f"state: expected a train.State, got {type(state).__name__}. "
+            "train.init(params, optimizer, key) makes one."
+        )
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:

@@ -17,7 +17,7 @@ from jaxrnn.train import identity, loop, parallel
 from jaxrnn.train.feed import Drawn, Fed, batch_axis_of, check_ends, check_rows, each
 from jaxrnn.train.parallel import to_host
 from jaxrnn.train.record import add_up, quotient, totals
-from jaxrnn.train.step import Carry, State, check_count, check_means, make_step
+from jaxrnn.train.step import Carry, State, check_count, make_step, returned
 
 
 class Trial(NamedTuple):
@@ -414,8 +414,7 @@ def _programs(
 
     def validate(hyper, params, carry, shared, batch):
         flow = carry if shared is None else Carry(carry, shared)
-        flow, means = tried(hyper).loss(params, flow, batch, None)
-        check_means(means)
+        flow, means = returned(tried(hyper).loss, params, flow, batch, None)
         return flow if shared is None else flow.rows, means
 
     def compiled(f, in_axes, out_axes, donate=()):

@@ -190,6 +190,42 @@ def test_on_a_mesh(whole):
     close([row["loss"] for row in split.history], want)
 
 
+@pytest.mark.parametrize("data", [RAGGED, LIST, draw], ids=["buckets", "list", "drawn"])
+def test_a_mesh_is_one_line(data):
+    """Nobody says where the rows are, of training and of validation data."""
+    options = dict(valid=LIST[:2], valid_every=2, batch_axis=None)
+    split = run(data, 4, mesh=train.data_mesh(2), **options)
+    plainly = run(data, 4, **options)
+    close = lambda a, b: np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+    jax.tree.map(close, split.state.params, plainly.state.params)
+    close(split.best["loss"], plainly.best["loss"])
+
+
+ENDLESS = {
+    "arrays": lambda: train.arrays(LIST[0], 4),
+    "buckets": lambda: RAGGED,
+    "repeated": lambda: itertools.repeat(LIST[0]),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_validation_that_never_ends(name):
+    valid = ENDLESS[name]()
+    with pytest.raises(ValueError, match=r"valid: expected batches that end.*epochs=1"):
+        run(draw, 4, valid=valid)
+    with pytest.raises(ValueError, match=r"batches: expected batches that end"):
+        train.evaluate(ragged_loss, start().params, valid)
+
+
+def test_a_short_last_batch_is_told_first():
+    data = train.arrays(LIST[0], 3, batch_axis=(1, 0), drop_last=False)
+    seen = []
+    for cut in (dict(accumulate=3), dict(mesh=train.data_mesh(3))):
+        with pytest.raises(ValueError, match=r"data: .* 3 divides .* some of 2"):
+            run(data, 9, callback=seen.append, **cut)
+    assert not seen
+
+
 def test_a_carry_that_devices_cannot_split():
     with pytest.raises(
         ValueError, match=r"carry.*rows on axis 0 that 3 devices divide"
@@ -408,7 +444,7 @@ def test_options(name):
 def test_more_errors():
     with pytest.raises(ValueError, match="patience: expected `valid`"):
         fit(start(), draw, steps=1, patience=2)
-    with pytest.raises(ValueError, match="batches: expected at least one"):
+    with pytest.raises(ValueError, match="valid: expected at least one batch"):
         fit(start(), draw, steps=1, valid=[])
     with pytest.raises(ValueError, match="mesh of one axis"):
         fit(start(), draw, steps=1, mesh="all")

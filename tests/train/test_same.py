@@ -79,7 +79,9 @@ def test_cells(make):
 
 
 @pytest.mark.parametrize(
-    "value", [[1.0], {"a": 1.0}, np.ones(2), object(), bytearray(b"a")], ids=str
+    "value",
+    [[1.0], {"a": 1.0}, np.ones(2), object(), bytearray(b"a")],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_may_change_is_itself_alone(value):
     made = closure(value)

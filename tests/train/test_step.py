@@ -19,6 +19,7 @@ from tests.train.cases import (
     assert_same_bits,
     batches,
     draw,
+    fit,
     loss,
     start,
 )
@@ -205,6 +206,8 @@ def test_second_call_compiles_nothing():
 
 
 ERRORS = {
+    "a scalar": (lambda p, c, b, k: p.b.sum(), {}, r"expected \(carry, means\)"),
+    "a mean": (lambda p, c, b, k: train.mean(p.b), {}, r"expected \(carry, means\)"),
     "no dict": (
         lambda p, c, b, k: (None, jnp.zeros(())),
         {},
@@ -231,6 +234,17 @@ def test_errors(name):
     options = {"batch_axis": (1, 0)} | options
     with pytest.raises(ValueError, match=said):
         train.make_step(wrong, OPTIMIZER, **options)(start(), batches(1)[0])
+
+
+def test_params_are_no_state():
+    with pytest.raises(
+        ValueError, match=r"expected a train.State, got GRUParams.*init"
+    ):
+        PLAIN(start().params, batches(1)[0])
+    with pytest.raises(
+        ValueError, match=r"expected a train.State, got GRUParams.*init"
+    ):
+        fit(start().params, draw, steps=1)
 
 
 @pytest.mark.parametrize("value", [0, 1.5, True, "2"])
