@@ -9,7 +9,9 @@ warm the median of later ones. Seconds of all processors are beside those of the
 
 import inspect
 import json
+import logging
 import pathlib
+import re
 import statistics
 import time
 from dataclasses import dataclass
@@ -25,7 +27,6 @@ from benchmarks.machine import machine
 from jaxrnn import train
 
 WIDTHS = (8, 16, 24, 32, 48, 64, 128)
-COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,35 @@ def trained(settings: Settings, steps_per_call: int, run: int):
     return call
 
 
+class Compiled(logging.Handler):
+    """The names of the programs that XLA compiled."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def emit(self, record):
+        found = re.match(r"Finished XLA compilation of (\S+)", record.getMessage())
+        self.names += found.groups() if found else ()
+
+
 def timed(call) -> dict:
-    """Seconds of the clock and of all processors, and what was compiled meanwhile."""
-    compiled = []
-    note = lambda name, seconds, **_: (
-        compiled.append(seconds) if name == COMPILED else None
-    )
-    jax.monitoring.register_event_duration_secs_listener(note)
+    """Seconds of the clock and of all processors, and how many updates were compiled."""
+    log, compiled = logging.getLogger("jax._src.dispatch"), Compiled()
+    log.addHandler(compiled)
+    level, propagate = log.level, log.propagate
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
     clock, processors = time.perf_counter(), time.process_time()
     call()
     found = dict(
         clock=time.perf_counter() - clock,
         processors=time.process_time() - processors,
-        programs=sum(seconds > 0.1 for seconds in compiled),
-        compiling=sum(compiled),
+        programs=compiled.names.count("jit(call)"),  # of `many`
     )
-    jax.monitoring.unregister_event_duration_listener(note)
+    log.removeHandler(compiled)
+    log.setLevel(level)
+    log.propagate = propagate
     return found
 
 
@@ -102,7 +116,7 @@ def main(settings: Settings) -> None:
         print(
             f"steps_per_call={v[0]} run={v[1]}: cold {each(cold[v]['clock'])} ms per "
             f"update ({each(cold[v]['processors'])} of processors), "
-            f"{cold[v]['programs']} programs in {cold[v]['compiling']:.1f} s; warm "
+            f"{cold[v]['programs']} programs; warm "
             f"{each(middle['clock'])} ({each(middle['processors'])})",
             flush=True,
         )
