@@ -1,7 +1,7 @@
-"""Flax Linen modules around jaxrnn's cells: parameters are kept, `unroll` does the rest.
+"""Flax Linen modules around jaxrnn's cells: they hold params and call `unroll`.
 
-Batch-major as Flax is, ``xs [*batch, T, F]``; otherwise the order is the library's own:
-carry, inputs go in; carry, outputs come out.
+They are batch-major as Flax is: ``xs [*batch, T, F]``. A call takes the carry and the
+inputs and returns the carry and the outputs, as everywhere in the library.
 """
 
 import dataclasses
@@ -113,9 +113,8 @@ class _Recurrent(nn.Module, kw_only=True):
             lengths: int ``[*batch]``.
             mask, resets: bool ``[*batch, T]``. Flax's lifted transforms take these
                 three by position alone.
-            deterministic: whether to leave dropout out; where there is dropout it must
-                be said here or as an attribute. Dropout draws from the stream
-                ``dropout``.
+            deterministic: whether dropout is off. A module with dropout needs it here
+                or as an attribute. Dropout draws from the stream ``dropout``.
 
         Returns:
             ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.
@@ -168,15 +167,15 @@ class RNN(_Recurrent):
     Attributes:
         cell: a `jaxrnn.Cell`.
         dropout: the rate of `flax.linen.Dropout` between the layers of a `stack`.
-        deterministic: whether to leave dropout out, unless the call says it.
+        deterministic: whether dropout is off, unless the call says otherwise.
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
         reverse, remat, engine: as `jaxrnn.unroll` takes them.
         sharding: field name of the params -> its dimensions' mesh axis names, such as
             ``{"wx": (None, "model")}``: `flax.linen.Partitioned`.
 
     Raises:
-        ValueError: for what is no cell, a rate outside of [0, 1), dropout where there
-            is no stack, or sharding that names no field.
+        ValueError: if cell is no Cell, dropout is not in [0, 1) or the cell no stack,
+            sharding names no field, or the params are another cell's.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn, jaxrnn.linen

@@ -158,7 +158,7 @@ def run(
 
 
 def _by_layer(cell, params, carry, xs, between, how):
-    """What `stack` does, with `between` from each layer to the next."""
+    """The unroll of a `stack`, with `between` from each layer to the next."""
     carries = [None] * len(cell.parts) if carry is None else carry
     new, hs = [], xs
     for layer, p, c in zip(cell.parts, params, carries, strict=True):

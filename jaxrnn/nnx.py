@@ -1,7 +1,7 @@
-"""Flax NNX modules around jaxrnn's cells: parameters are kept, `unroll` does the rest.
+"""Flax NNX modules around jaxrnn's cells: they hold params and call `unroll`.
 
-Batch-major as Flax is, ``xs [*batch, T, F]``; otherwise the order is the library's own:
-carry, inputs go in; carry, outputs come out.
+They are batch-major as Flax is: ``xs [*batch, T, F]``. A call takes the carry and the
+inputs and returns the carry and the outputs, as everywhere in the library.
 """
 
 import functools
@@ -33,8 +33,8 @@ class RNN(nnx.Module):
         rngs: its stream ``params`` draws the params, ``dropout`` the dropout.
 
     Raises:
-        ValueError: for what is no cell, a rate outside of [0, 1), dropout where there
-            is no stack, or sharding that names no field.
+        ValueError: if cell is no Cell, dropout is not in [0, 1) or the cell no stack,
+            sharding names no field, or rngs is no `flax.nnx.Rngs`.
 
     Example:
         >>> import jax.numpy as jnp, jaxrnn, jaxrnn.nnx
@@ -75,16 +75,16 @@ class RNN(nnx.Module):
         return jax.tree.map(value, self.weights, is_leaf=_is_variable)
 
     def set_params(self, params: Any) -> None:
-        """Puts copies of params in place, such as converted ones.
+        """Replaces the params by copies of these, such as converted ones.
 
-        They take the dtypes of those that were there, their sharding and Flax's
-        metadata. Works for a module from ``nnx.eval_shape`` too.
+        The copies get the dtypes, the sharding and the Flax metadata of the present
+        params. It also works for a module from ``nnx.eval_shape``.
 
         Args:
             params: as `params` has them; for one layer of a ready module ``(params,)``.
 
         Raises:
-            ValueError: for params of another structure, other shapes, or no floats.
+            ValueError: for params of another structure or shape, or that are not floats.
         """
         remedy = f"Expected are the params of {self.cell!r}."
         check_like("params", params, self.params, remedy, dtypes=False)
