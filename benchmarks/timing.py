@@ -11,7 +11,12 @@ PAUSE = 0.005  # seconds
 
 
 def interleaved(
-    runs: dict[str, Callable], *, seconds: float, least: int = 7, most: int = 200
+    runs: dict[str, Callable],
+    *,
+    seconds: float,
+    least: int = 7,
+    most: int = 200,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of every call: each round calls all, in an order of its own.
 
@@ -24,6 +29,7 @@ def interleaved(
         runs: name -> a call that returns when its work is done; warm already.
         seconds: begin no new round after that long, but make at least `least`.
         least, most: rounds.
+        clock: what tells the time, in seconds.
     """
     names, samples, begun = list(runs), {name: [] for name in runs}, time.perf_counter()
     random = np.random.default_rng(0)
@@ -33,9 +39,9 @@ def interleaved(
         for name in random.permutation(names):
             time.sleep(PAUSE)
             runs[name]()
-            start = time.perf_counter()
+            start = clock()
             runs[name]()
-            samples[name].append(time.perf_counter() - start)
+            samples[name].append(clock() - start)
     return samples
 
 

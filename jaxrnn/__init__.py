@@ -20,6 +20,7 @@ from jaxrnn.compose import (
 )
 from jaxrnn.gated import Gated, gated
 from jaxrnn.precision import precision
+from jaxrnn.sigmoid import sigmoid
 from jaxrnn.unroll import unroll
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "lstm",
     "precision",
     "residual",
+    "sigmoid",
     "simple_rnn",
     "stack",
     "unroll",

@@ -75,7 +75,7 @@ def gated(
         ...         initial_carry=lambda p, x: jnp.zeros((*x.shape[:-1], hidden)),
         ...         project=lambda p, x: tuple(jnp.split(x @ p[0], 2, -1)),
         ...         recur=lambda p, h, z: (z[0] + h @ p[1], z[1] + h @ p[1]),
-        ...         gates=lambda p, h, a: (jax.nn.sigmoid(a[0]), jnp.tanh(a[1])),
+        ...         gates=lambda p, h, a: (jaxrnn.sigmoid(a[0]), jnp.tanh(a[1])),
         ...         update=lambda h, g: (1 - g[0]) * h + g[0] * g[1],
         ...         output=lambda h: h,
         ...     )

@@ -45,7 +45,9 @@ def unroll(
         remat: store the carry at every `remat`-th step only and recompute the rest in
             the backward pass. "auto" does so when more than 256 MiB would be stored.
         engine: "scan" is the plain scan of ``step``; "gated" the fast engine for cells
-            made by `gated`; "auto" chooses. All mean the same.
+            made by `gated`; "auto" chooses. All mean the same. A cell whose functions
+            have callbacks (`jax.debug.print`, `jax.experimental.io_callback`) runs by
+            "scan", so they are called once per step with the whole batch.
 
     Returns:
         ``(carry, hs)``. A step that is not valid leaves the carry as it was, and its

@@ -1,16 +1,20 @@
 """What the engine is made of: blocks of steps, what is stored, what a function reads."""
 
+import functools
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import io_callback
 
 import jaxrnn
 from jaxrnn.engine import scan
 from jaxrnn.engine.hoist import hoist
-from tests.laws.cases import CELLS, F, assert_close, example, weighed
+from tests.laws.cases import CELLS, B, F, H, T, assert_close, example, weighed
+
+LENGTHS = [T, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -86,3 +90,73 @@ def test_an_input_that_is_only_handed_on_has_a_gradient():
         return jax.grad(f, (0, 1))(params, xs)
 
     assert_close(gradients("gated"), gradients("scan"))
+
+
+# Functions that call Python while they run.
+
+WHERE = ["update", "gates"]
+WHERE += [
+    pytest.param(f, marks=pytest.mark.slow) for f in ("project", "recur", "output")
+]
+
+
+def chatty(where, call):
+    """A GRU one of whose functions first hands the shape of an array to `call`."""
+    inner = jaxrnn.gru(H)
+    f = getattr(inner.parts, where)
+
+    def calling(*args):
+        call(jax.tree.leaves(args)[-1])
+        return f(*args)
+
+    parts = inner.parts._replace(**{where: calling})
+    start = inner.initial_carry
+    return jaxrnn.gated(init=inner.init, initial_carry=start, **parts._asdict())
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_callback_runs_once_per_step_with_the_batch(where):
+    seen = {"auto": [], "scan": []}
+    params, carry, xs = example("gru")
+    for engine, shapes in seen.items():
+        hear = lambda a, shapes=shapes: shapes.append(np.shape(a))
+        cell = jaxrnn.stack(chatty(where, functools.partial(jax.debug.callback, hear)))
+        run = lambda p, cell=cell, engine=engine: weighed(
+            jaxrnn.unroll(cell, p, (carry,), xs, engine=engine, lengths=LENGTHS)
+        )
+        value = run((params,)) if where != "gates" else jax.grad(run)((params,))
+        jax.block_until_ready(value)
+        jax.effects_barrier()
+    assert seen["auto"] == seen["scan"]
+    assert len(seen["auto"]) >= T
+    assert seen["auto"][0][0] == B
+
+
+@pytest.mark.parametrize("kind", ["ordered", "pure", "inside jit"])
+def test_callbacks_of_every_kind_run_in_order(kind):
+    seen = []
+
+    def hear(a):
+        seen.append(float(a[0, 0]))
+        return a
+
+    def call(a):
+        if kind == "pure":
+            return jax.pure_callback(hear, jax.ShapeDtypeStruct(a.shape, a.dtype), a)
+        return io_callback(
+            hear, jax.ShapeDtypeStruct(a.shape, a.dtype), a, ordered=True
+        )
+
+    inner = jaxrnn.gru(H)
+    heard = jax.jit(call) if kind == "inside jit" else call
+    parts = inner.parts._replace(update=lambda h, g: heard(inner.parts.update(h, g)))
+    cell = jaxrnn.gated(
+        init=inner.init, initial_carry=inner.initial_carry, **parts._asdict()
+    )
+    params, carry, xs = example("gru")
+    _, hs = jaxrnn.unroll(cell, params, carry, xs)
+    jax.effects_barrier()
+    assert seen == hs[:, 0, 0].tolist()
+    assert_close(hs, jaxrnn.unroll(inner, params, carry, xs)[1])
+    with pytest.raises(ValueError, match="engine: expected 'auto' or 'scan'"):
+        jaxrnn.unroll(cell, params, carry, xs, engine="gated")

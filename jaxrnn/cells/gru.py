@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid
 
 from jaxrnn.cell import Cell, aligned, factory, spec_of
 from jaxrnn.cells.options import (
@@ -25,6 +24,7 @@ from jaxrnn.cells.options import (
 )
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+from jaxrnn.sigmoid import sigmoid
 
 
 class GRUParams(NamedTuple):

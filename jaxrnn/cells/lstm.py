@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid
 
 from jaxrnn.cell import Cell, aligned, factory, spec_of
 from jaxrnn.cells.options import (
@@ -27,6 +26,7 @@ from jaxrnn.cells.options import (
 )
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+from jaxrnn.sigmoid import sigmoid
 
 
 class LSTMParams(NamedTuple):

@@ -77,6 +77,8 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
         hoist(active, params, c, pre),
         hoist(output, c),
     )
+    if any(pure.calls_out for pure in pures):
+        return _one_by_one(cell, params, carry, xs, control)
     consts = tuple(pure.consts for pure in pures)
     count = math.prod(jax.tree.leaves(xs)[0].shape[1:-1])
 
@@ -91,6 +93,21 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
 
     carry, hs = scan.in_chunks(run, carry, steps, control, step_bytes)
     return scan.last_reset(carry, control), hs
+
+
+def _one_by_one(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
+    """The plain scan, for a cell that calls Python while it runs.
+
+    Callbacks then run once per step with the whole batch. In the batched derivative they
+    would run once per row, and JAX does not batch ordered ones at all.
+    """
+    if control.engine == "gated":
+        raise ValueError(
+            f"engine: expected 'auto' or 'scan' for {cell!r}, whose functions have "
+            "callbacks (jax.debug.print, io_callback and the like), got 'gated', which "
+            "would run them once per row. Remove the callbacks, or use 'auto'."
+        )
+    return scan.unroll(cell, params, carry, xs, control)
 
 
 def _rule(

@@ -14,11 +14,13 @@ class Pure(NamedTuple):
         call: ``(consts, *args) -> out``.
         consts: the traced values that the original closed over.
         reads: ``(consts, *args)`` as trees of bool: which leaves the function reads.
+        calls_out: whether it calls Python when it runs: debugging and I/O callbacks.
     """
 
     call: Callable
     consts: tuple
     reads: tuple
+    calls_out: bool = False
 
 
 def hoist(f: Callable, *example: Any) -> Pure:
@@ -48,6 +50,20 @@ def hoist(f: Callable, *example: Any) -> Pure:
     read = {v for eqn in jaxpr.eqns for v in eqn.invars if not hasattr(v, "val")}
     read |= {v for v in jaxpr.outvars if not hasattr(v, "val")}
     structure = jax.tree.structure((consts, *example))
-    return Pure(
-        call, consts, jax.tree.unflatten(structure, [v in read for v in jaxpr.invars])
+    reads = jax.tree.unflatten(structure, [v in read for v in jaxpr.invars])
+    return Pure(call, consts, reads, bool(jaxpr.effects) or _has_callback(jaxpr))
+
+
+def _has_callback(jaxpr: Any) -> bool:
+    """Whether a `jax.pure_callback` is in it, which has no effect of JAX's kind."""
+
+    def inside(value):
+        if isinstance(value, tuple | list):
+            return any(map(inside, value))
+        value = getattr(value, "jaxpr", value)
+        return hasattr(value, "eqns") and _has_callback(value)
+
+    return any(
+        eqn.primitive.name == "pure_callback" or any(map(inside, eqn.params.values()))
+        for eqn in jaxpr.eqns
     )
