@@ -20,6 +20,7 @@ from jaxrnn.compose import (
 )
 from jaxrnn.gated import Gated, gated
 from jaxrnn.precision import precision
+from jaxrnn.sequence import flip, last_output
 from jaxrnn.sigmoid import sigmoid
 from jaxrnn.unroll import unroll
 
@@ -40,9 +41,11 @@ __all__ = [
     "SimpleRNNGates",
     "SimpleRNNParams",
     "bidirectional",
+    "flip",
     "gated",
     "gru",
     "initializers",
+    "last_output",
     "learned_carry",
     "lstm",
     "precision",

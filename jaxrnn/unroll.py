@@ -70,7 +70,7 @@ def unroll(
         cell = _bare(cell, carry, resets)
     _check_options(reverse, remat, engine)
     params, xs = arrays("params", params), arrays("xs", xs)
-    length = _length(xs)
+    length = length_of("xs", xs)
     x = one_step(xs)
     start = jax.eval_shape(cell.initial_carry, params, x)
     given = dict(lengths=lengths, mask=mask, resets=resets)
@@ -83,19 +83,26 @@ def unroll(
         )
         carry = arrays("carry", carry)
         check_like("carry", carry, start, remedy)
-    valid = _steps("mask", mask, length, batch)
+    valid = valid_steps(length, batch, lengths, mask)
     resets = _steps("resets", resets, length, batch)
-    if lengths is not None:
-        lengths = _lengths(lengths, length, batch)
-        steps = jnp.arange(length)
-        ends = lengths.astype(steps.dtype)[None]
-        inside = jnp.expand_dims(steps, range(1, ends.ndim)) < ends
-        valid = inside if valid is None else valid & inside
-        resets = None if resets is None else resets & inside
+    if resets is not None and lengths is not None:
+        resets &= valid_steps(length, batch, lengths, None)
     fresh = None if resets is None else cell.initial_carry(params, x)
     xs = select(valid, xs, 0)
     control = Control(valid, resets, fresh, reverse, remat, engine)
     return engines.run(cell, params, carry, xs, control)
+
+
+def valid_steps(length: Any, batch: tuple, lengths: Any, mask: Any) -> Any:
+    """Lengths and mask, checked, in one: bool ``[T, *batch]``, or None for all steps."""
+    valid = _steps("mask", mask, length, batch)
+    if lengths is None:
+        return valid
+    lengths = _lengths(lengths, length, batch)
+    steps = jnp.arange(length)
+    ends = lengths.astype(steps.dtype)[None]
+    inside = jnp.expand_dims(steps, range(1, ends.ndim)) < ends
+    return inside if valid is None else valid & inside
 
 
 def _bare(step: Any, carry: Any, resets: Any) -> Cell:
@@ -117,8 +124,7 @@ def _bare(step: Any, carry: Any, resets: Any) -> Cell:
 
 
 def _check_options(reverse: Any, remat: Any, engine: Any) -> None:
-    if not isinstance(reverse, bool | np.bool_):
-        raise ValueError(f"reverse: expected True or False, got {reverse!r}.")
+    check_flag("reverse", reverse)
     whole = isinstance(remat, int | np.integer) and not isinstance(remat, bool)
     if not (remat is None or remat == "auto" or (whole and remat >= 1)):
         raise ValueError(
@@ -128,13 +134,23 @@ def _check_options(reverse: Any, remat: Any, engine: Any) -> None:
         raise ValueError(f"engine: expected one of {ENGINES}, got {engine!r}.")
 
 
-def _length(xs: Any) -> Any:
+def check_flag(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: expected True or False, got {value!r}.")
+
+
+def length_of(argument: str, xs: Any) -> Any:
+    """T of a pytree of ``[T, ...]``."""
     leaves = jax.tree.leaves_with_path(xs)
     if not leaves:
-        raise ValueError("xs: expected arrays [T, *batch, F], got none.")
+        raise ValueError(
+            f"{argument}: expected arrays [T, *batch, F], got none. For dynamics without "
+            "inputs give xs without features: jnp.zeros((T, batch, 0))."
+        )
     length = leaves[0][1].shape[:1]
     for path, a in leaves:
-        name = f"xs{jax.tree_util.keystr(path)}"
+        name = f"{argument}{jax.tree_util.keystr(path)}"
         if a.ndim == 0:
             raise ValueError(f"{name}: expected [T, *batch, F], got a scalar.")
         if a.shape[:1] != length:
