@@ -255,7 +255,10 @@ def with_carries(cell: Cell) -> Cell:
 
 
 class LearnedCarryParams(NamedTuple):
-    """Params of `learned_carry`: the cell's, and its initial carry without a batch."""
+    """Params of `learned_carry`: the cell's, and its initial carry without a batch.
+
+    ``carry`` has None for leaves that are no floats: integers and keys are not learned.
+    """
 
     cell: Any
     carry: Any
@@ -269,7 +272,8 @@ def learned_carry(cell: Cell) -> Cell:
         cell: any cell.
 
     Returns:
-        A cell with params `LearnedCarryParams`; the carry starts as the cell's own.
+        A cell with params `LearnedCarryParams`; the carry starts as the cell's own. Only
+        floats are learned: integers and keys in it stay as the cell gives them.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn
@@ -285,13 +289,18 @@ def learned_carry(cell: Cell) -> Cell:
     def init(key, features):
         params = cell.init(key, features)
         x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
-        return LearnedCarryParams(params, cell.initial_carry(params, x))
+        carry = cell.initial_carry(params, x)
+        return LearnedCarryParams(
+            params, jax.tree.map(lambda c: c if _is_float(c) else None, carry)
+        )
 
     def initial_carry(params, x):
         _check_kind(params, LearnedCarryParams)
         zeros = cell.initial_carry(params.cell, x)
 
         def one(zero, learned):
+            if learned is None or not _is_float(zero):
+                return zero
             if zero.shape[zero.ndim - learned.ndim :] != learned.shape:
                 raise ValueError(
                     f"params.carry: expected the last axes of {list(zero.shape)}, "
@@ -323,6 +332,10 @@ def _shown(cell: Cell, params: Any, x: Any) -> Any:
         return jax.tree.map(lambda a: a[0], hs)
 
     return jax.eval_shape(run, params, x)
+
+
+def _is_float(a: jax.Array) -> bool:
+    return jnp.issubdtype(a.dtype, jnp.inexact)
 
 
 def _check_cells(name: str, *cells: Any) -> None:

@@ -200,7 +200,9 @@ def timescale(
         return carry, hs, jax.tree.map(lambda t: _decay(t, count), total)
 
     def run(params, carry, xs, control):
-        carry, _, seen = through(watch, cell, params, carry, xs, control, None)
+        carry, _, seen = through(
+            watch, cell, params, carry, xs, control, None, shown=False
+        )
         return carry, seen
 
     options = {"lengths": lengths, "mask": mask, "reverse": reverse}

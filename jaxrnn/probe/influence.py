@@ -63,6 +63,12 @@ def memory_span(
         raise ValueError(
             f"others: expected the type of xs, {types(xs)}, got {types(others)}."
         )
+    if any(jnp.issubdtype(h.dtype, jax.dtypes.extended) for h in jax.tree.leaves(hs)):
+        raise ValueError(
+            f"cell: memory_span expects outputs that are numbers, got "
+            f"{[str(h.dtype) for h in jax.tree.leaves(hs)]} of {cell!r}. Keys cannot be "
+            "told apart by a distance."
+        )
     length = len(jax.tree.leaves(xs)[0])
     lags = range(length) if lags is None else lags
     if not len(lags) or min(lags) < 0 or max(lags) >= length:
@@ -161,10 +167,11 @@ def ablation(
         return score(*unroll(cell._replace(unroll=run), params, carry, xs, **options))
 
     def measure(cell, params, carry, xs, control, _):
-        widths = {c.shape[-1] for c in jax.tree.leaves(carry)}
+        floats = [c for c in jax.tree.leaves(carry) if is_float(c)]
+        widths = {c.shape[-1] if c.ndim else 1 for c in floats}
         if len(widths) != 1:
             raise ValueError(
-                f"cell: ablation expects leaves of one width in a cell's carry, got "
+                f"cell: ablation expects floats of one width in a cell's carry, got "
                 f"{sorted(widths)}: it would not know which of them are one unit."
             )
         seen = jnp.ones(widths.pop(), bool)

@@ -71,11 +71,11 @@ def gates(
         return carry, hs, seen
 
     def run(params, carry, xs, control):
-        carry, _, seen = through(watch, cell, params, carry, xs, control, None)
+        carry, _, seen = through(
+            watch, cell, params, carry, xs, control, None, shown=False
+        )
         return carry, seen
 
-    if cell.spec[:1] == ("with_carries",) and not isinstance(cell.parts, Gated):
-        (cell,) = cell.parts
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
     _, seen = unroll(cell._replace(unroll=run), params, carry, xs, **options)
     return seen

@@ -18,7 +18,9 @@ class BidirectionalGates(NamedTuple):
     backward: Any
 
 
-def through(leaf: Callable, cell: Any, params, carry, xs, control, given) -> tuple:
+def through(
+    leaf: Callable, cell: Any, params, carry, xs, control, given, shown: bool = True
+) -> tuple:
     """``(carry, hs, seen)`` of a cell, with `leaf` in place of each cell inside.
 
     Args:
@@ -27,6 +29,7 @@ def through(leaf: Callable, cell: Any, params, carry, xs, control, given) -> tup
         cell: a cell or a composition.
         params, carry, xs, control: see `Cell.unroll`.
         given: None, or a tree like the carry for `leaf`.
+        shown: whether the caller reads hs.
     """
     kind = cell.spec[0] if cell.spec and not isinstance(cell.parts, Gated) else None
     if kind == "stack":
@@ -46,7 +49,16 @@ def through(leaf: Callable, cell: Any, params, carry, xs, control, given) -> tup
         )
         return carry, jax.tree.map(jnp.add, hs, xs), seen
     if kind == "learned_carry":
-        return through(leaf, cell.parts[0], params.cell, carry, xs, control, given)
+        (part,) = cell.parts
+        return through(leaf, part, params.cell, carry, xs, control, given, shown)
+    if kind == "with_carries" and (cell.parts[0].parts or cell.parts[0].unroll):
+        (part,) = cell.parts
+        if shown:  # the carries inside at every step are known to its own step alone
+            raise ValueError(
+                f"cell: expected a composition without with_carries around it, got "
+                f"{cell!r}. Probe {part!r}."
+            )
+        return through(leaf, part, params, carry, xs, control, given, shown)
     if (
         kind == "bidirectional" and given is None
     ):  # its merge is known to its unroll alone

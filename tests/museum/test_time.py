@@ -31,7 +31,7 @@ def row(tree, b):
 @exhibit(
     1,
     "google/flax#3208",
-    plant=(UNROLL, "None if resets is None else resets & inside", "resets & inside"),
+    plant=(UNROLL, "if resets is not None and lengths", "if lengths"),
 )
 def test_an_option_that_works_only_beside_another():
     """`RNN` with lengths crashed unless the carry was returned too."""
@@ -259,8 +259,9 @@ def test_a_mask_that_nobody_asked_for():
     "apache/mxnet#19323",
     plant=(
         UNROLL,
-        "    if lengths is not None:\n",
-        "    if lengths is not None and bool(np.asarray(params.b).any()) is False:\n",
+        "valid = valid_steps(length, batch, lengths, mask)",
+        "if np.asarray(params.b).any():\n        lengths = None\n"
+        "    valid = valid_steps(length, batch, lengths, mask)",
     ),
 )
 def test_lengths_that_work_only_without_biases():
