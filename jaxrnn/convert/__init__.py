@@ -1,7 +1,9 @@
-"""Weights to and from other libraries, none of which is imported, and files.
+"""Weights from and for other libraries, without importing them, and weight files.
 
-Every ``from_*`` gives ``(cell, params)`` and every ``to_*`` takes them, for simple RNNs,
-LSTMs and GRUs, stacked and bidirectional. What has no exact counterpart is refused.
+Every ``from_*`` returns ``(cell, params)`` and every ``to_*`` takes them, for simple RNNs,
+LSTMs and GRUs, stacked and bidirectional. What has no exact counterpart is a ValueError.
+Every ``from_*`` takes ``dtype=``, the dtype of the params. Sums of two biases are made in
+float64 and rounded once, and a number that overflows is a ValueError.
 """
 
 from jaxrnn.convert.cudnn import from_cudnn, to_cudnn

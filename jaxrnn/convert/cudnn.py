@@ -1,7 +1,7 @@
-"""The flat weights of cuDNN's LSTM, as `jax.experimental.rnn` has them.
+"""The flat weights of cuDNN's LSTM, in the order of `jax.experimental.rnn`.
 
-First ``W_ih [4H, F], W_hh [4H, H]`` of every layer and direction (forward before
-backward), then ``b_ih, b_hh [4H]`` of each in the same order; gates i f g o.
+First come ``W_ih [4H, F], W_hh [4H, H]`` of every layer and direction, forward before
+backward. Then come ``b_ih, b_hh [4H]`` of each in the same order. Gates are i f g o.
 """
 
 from functools import partial
@@ -117,7 +117,7 @@ def to_cudnn(cell: Cell, params: Any) -> np.ndarray:
         or len({len(layer) for layer in apart.params}) > 1
     ):
         raise ValueError(
-            f"cell: jax.experimental.rnn has LSTMs of one width alone, got {cell!r}."
+            f"cell: jax.experimental.rnn has LSTMs of one width only, got {cell!r}."
         )
     kernels = [w.T.ravel() for p in flat for w in (p.wx, p.wh)]
     biases = [b for p in flat for b in (p.b, np.zeros_like(p.b))]

@@ -1,8 +1,8 @@
 """Flax's trees, Linen's and NNX's: a Dense for each gate, or one for x and one for h.
 
-Linen packs nothing: ``ii if ig io`` read x, ``hi hf hg ho`` read h and have the LSTM's
-bias; the GRU's ``hn`` alone of its recurrent ones has one. NNX's LSTMCell does the same,
-and its other cells pack i f g o and r z n; its GRUCell has no recurrent bias.
+Linen has one Dense per gate. ``ii if ig io`` read x; ``hi hf hg ho`` read h and have the
+LSTM's bias. The GRU's biases are on x, and ``hn`` has one too. NNX's LSTMCell has the same
+layout. NNX's other cells pack i f g o and r z n, and its GRUCell has no recurrent bias.
 """
 
 from collections.abc import Callable, Mapping
@@ -183,7 +183,7 @@ def _by_gate(name: str, parts: dict, gates: str, dtype: Any) -> Any:
 
 
 def _biased(gates: str, gate: str) -> str:
-    """On which of x and h a gate of Linen has a bias."""
+    """Whether a gate of Linen has its bias on x ("i"), on h ("h") or on both."""
     return "h" if gates == "ifgo" else "ih" if gate == "n" else "i"
 
 

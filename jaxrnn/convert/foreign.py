@@ -199,7 +199,8 @@ def _prefixes(names: list[str], prefix: str) -> str:
     if own and _starts(within) == [prefix]:
         start = tuple(prefix + part for part in ("weight_ih", "weight_hh", "bias_"))
         return (
-            " Other names stand beside the RNN's: give {k: v for k, v in "
+            f" Other names stand beside the RNN's, with its prefix {prefix!r}: give "
+            "{k: v for k, v in "
             f"state_dict.items() if k.startswith({start})}}."
         )
     others = [start for start in _starts(names) if start != prefix]

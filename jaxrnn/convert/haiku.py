@@ -1,7 +1,7 @@
 """Haiku's params: one matrix on ``[x, h]``, i g f o, and 1 added to f at run time.
 
-That 1 is an ordinary part of the forget bias here, so it is added on the way in and
-taken off on the way out. Haiku's VanillaRNN is ReLU, with two biases that are summed.
+Here that 1 is part of the forget bias: `from_haiku` adds it and `to_haiku` subtracts it.
+Haiku's VanillaRNN uses relu and has two biases, which are added.
 """
 
 import re
@@ -28,8 +28,8 @@ from jaxrnn.convert.layers import (
 
 STEMS = ("lstm", "vanilla_rnn")
 BEFORE = (
-    "Haiku's GRU resets the memory before the recurrent matmul, and the one here after "
-    "it: no weights make them equal"
+    "Haiku's GRU resets the memory before the recurrent matmul, and the GRU here resets "
+    "it after the matmul. No weights make them equal"
 )
 
 
@@ -46,10 +46,10 @@ def from_haiku(
     Args:
         params: module name -> name -> array, as ``init`` returns them.
         names: the modules' names in the order of the layers, such as
-            ``("lstm", "lstm_1")``; None is all that there are, in the order of their
-            numbers, if they are called lstm or vanilla_rnn. A network of another kind
-            with the same shapes cannot be told apart.
-        bidirectional: whether the modules are forward and backward by turns.
+            ``("lstm", "lstm_1")``. None is all modules, in the order of their numbers,
+            if they are called lstm or vanilla_rnn. Another kind of network with these
+            names and shapes would be read as an LSTM or a VanillaRNN.
+        bidirectional: whether forward and backward modules alternate.
         merge: of bidirectional layers.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
             precision without loss.
@@ -92,7 +92,7 @@ def _modules(params: Any) -> dict[str, dict]:
     for name, weights in params.items():
         module, _, part = name.rpartition("/")
         if not module or (isinstance(weights, Mapping) and "w_i" in weights):
-            module, part = name, ""  # a GRU, or a layer that is no RNN's
+            module, part = name, ""  # a GRU, or a module that is not recurrent
         modules.setdefault(module, {})[part] = weights
     return modules
 
@@ -121,7 +121,7 @@ def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list
     if bidirectional and len(made) % 2:
         raise ValueError(
             "bidirectional: expected an even number of modules, forward and backward "
-            f"by turns, got {list(names)}."
+            f"alternating, got {list(names)}."
         )
     ways = 2 if bidirectional else 1
     return [tuple(made[n : n + ways]) for n in range(0, len(made), ways)]
@@ -194,8 +194,8 @@ def to_haiku(
         cell: `lstm`, a `simple_rnn` with relu, a `bidirectional` of two such, or a
             `stack` of either.
         params: the cell's.
-        names: the modules' names in the order of the layers, forward and backward by
-            turns; None is Haiku's own: ``lstm``, ``lstm_1`` and so on.
+        names: the modules' names in the order of the layers, forward and backward
+            alternating. None is Haiku's own names: ``lstm``, ``lstm_1`` and so on.
         double_bias: a VanillaRNN's option of that name.
 
     Returns:

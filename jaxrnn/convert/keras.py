@@ -1,6 +1,6 @@
 """Keras's weight lists: kernel, recurrent kernel, bias; i f c o and z r h.
 
-The GRU's bias has two rows: the input's, and the recurrent one, whose h is scaled by r.
+The GRU's bias has two rows, on x and on h. r scales the recurrent bias of h.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""What all libraries' weights have in common: layers, each of one or two directions.
+"""What the conversions share: layers, each with one or two directions.
 
-Between a library's layout and ``(cell, params)`` stands a list with one tuple a layer:
-one `SimpleRNNParams`, `LSTMParams` or `GRUParams`, or two of them, forward and backward.
+A library's layout is first read into a list with one tuple per layer. The tuple holds one
+`SimpleRNNParams`, `LSTMParams` or `GRUParams`, or two of them, forward and backward.
 """
 
 import warnings
@@ -22,7 +22,7 @@ from jaxrnn.convert.foreign import inside
 GATES = {SimpleRNNParams: 1, GRUParams: 3, LSTMParams: 4}
 KINDS = {"simple_rnn": SimpleRNNParams, "gru": GRUParams, "lstm": LSTMParams}
 
-# Why a composition has no counterpart in any of the libraries, and what to do.
+# Why no library has a counterpart of a composition, and what to do.
 REASONS = {
     "residual": "no peer adds inputs to outputs; convert the cell inside, "
     "cell.parts[0], with the same params",
@@ -46,7 +46,7 @@ class Layers(NamedTuple):
     """A cell taken apart.
 
     Fields:
-        params: one tuple a layer, of one or two cells' params, in NumPy.
+        params: one tuple per layer, with one or two cells' params in NumPy.
         activations: the names of the simple RNNs' activations, in order.
         merges: how the bidirectional layers' outputs are merged, in order.
     """
@@ -57,7 +57,7 @@ class Layers(NamedTuple):
 
 
 def take_apart(cell: Cell, params: Any) -> Layers:
-    """The layers of a cell, or a ValueError that says why no peer has such a one."""
+    """The layers of a cell, or a ValueError that says why no library has such a cell."""
     if not isinstance(cell, Cell):
         raise ValueError(f"cell: expected a jaxrnn.Cell, got {_shown(cell, params)}")
     activations, merges = [], []
@@ -161,7 +161,7 @@ def put_together(
     """``(cell, params)`` of layers in NumPy: a bare cell for one, else a `stack`.
 
     Args:
-        layers: one tuple a layer, as in `Layers.params`.
+        layers: one tuple per layer, as in `Layers.params`.
         activation: of simple RNNs.
         merge: of bidirectional layers.
 
@@ -188,7 +188,7 @@ def put_together(
 
 
 def _check_widths(layers: Sequence[tuple], merges: Sequence) -> None:
-    """Raises ValueError unless each layer reads as much as the one before gives."""
+    """Raises ValueError unless each layer reads the outputs of the one before."""
     width = None
     for number, (layer, merge) in enumerate(zip(layers, merges, strict=True)):
         reads = {len(p.wx) for p in layer}
@@ -245,7 +245,7 @@ def held(dtype: Any) -> np.dtype:
 
 
 def copied(array: np.ndarray) -> jax.Array:
-    """A copy: the weights it came from may go on being trained."""
+    """A copy, because the original weights may be trained further."""
     return jnp.array(array, copy=True)
 
 
@@ -359,7 +359,7 @@ def checked(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
             f"recurrent one is {list(wh.shape)}, got {list(wx.shape)}."
         )
     if bn is not None and kind is not GRUParams:
-        raise ValueError(f"{name}: expected no bias of n but for a GRU, got one.")
+        raise ValueError(f"{name}: expected no bias of n except for a GRU, got one.")
     parts = [wx, wh, np.zeros(gates * hidden, wh.dtype) if b is None else b]
     if kind is GRUParams:
         parts.append(np.zeros(hidden, wh.dtype) if bn is None else bn)
@@ -378,11 +378,11 @@ def checked(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
 
 
 def array(name: str, value: Any) -> np.ndarray:
-    """A floating NumPy array of what is one in any library, torch tensors included."""
+    """A floating NumPy array of an array of any library, torch tensors included."""
     try:
         if hasattr(value, "detach"):
             value = value.detach().cpu()
-            if "bfloat16" in str(value.dtype):  # NumPy has none, JAX has
+            if "bfloat16" in str(value.dtype):  # torch has no NumPy array of it
                 value = jnp.from_dlpack(value.contiguous())
         a = np.asarray(value)
     except jax.errors.TracerArrayConversionError:

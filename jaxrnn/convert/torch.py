@@ -1,6 +1,6 @@
 """torch's state dicts: ``weight_ih_l0 [G H, F]``, i f g o and r z n, two biases.
 
-torch adds its two biases, but for the GRU's n, where r scales the second one.
+torch adds its two biases, except for the GRU's n, where r scales the second one.
 """
 
 import re

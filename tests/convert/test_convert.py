@@ -380,7 +380,7 @@ BAD = {
     "torch other names": (
         convert.from_torch,
         torch_state(**{"head.weight": np.ones(2)}),
-        "expected weight_ih_l0.*'head.weight'.*Other names stand beside the RNN's",
+        "expected weight_ih_l0.*'head.weight'.*prefix",
     ),
     "torch nothing": (convert.from_torch, {}, "expected names that begin"),
     "torch lost layer": (
