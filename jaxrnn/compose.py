@@ -340,8 +340,14 @@ def _is_float(a: jax.Array) -> bool:
 
 def _check_cells(name: str, *cells: Any) -> None:
     for cell in cells:
+        if isinstance(cell, list | tuple) and not isinstance(cell, Cell):
+            raise ValueError(
+                f"{name}: expected a jaxrnn.Cell, got a {type(cell).__name__} of "
+                f"{len(cell)}. Unpack it: {name}(*cells)."
+            )
         if not isinstance(cell, Cell):
-            raise ValueError(f"{name}: expected a jaxrnn.Cell, got {cell!r}.")
+            called = " Call it: lstm(hidden=128)." if callable(cell) else ""
+            raise ValueError(f"{name}: expected a jaxrnn.Cell, got {cell!r}.{called}")
 
 
 def _check_kind(params: Any, kind: type) -> None:

@@ -1,6 +1,6 @@
 """A gated cell from its equations: project, recur, gates, update, output."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -98,16 +98,23 @@ def gated(
     def checked(params, x):
         if hasattr(x, "ndim") and x.ndim and jnp.issubdtype(x.dtype, jnp.floating):
             n = x.shape[-1]
-            if isinstance(n, int) and n == 0:
-                raise ValueError("x: expected [*batch, F] with F from 1, got F = 0.")
             remedy = (
                 f"Is this another cell's, or made for another feature size than {n}?"
             )
+            if isinstance(params, Mapping):
+                remedy = (
+                    "Flax's variables hold them: module.params of an NNX module, "
+                    "jaxrnn.linen.from_tree(cell, variables['params']['cell'], "
+                    f"features={n}) of a Linen one."
+                )
             check_like("params", params, expected(n), remedy, dtypes=False)
 
-    def compose(params, carry, x):
+    def move(params, carry, x):
         pre = recur(params, carry, project(params, x))
-        carry = update(carry, gates(params, carry, pre))
+        return update(carry, gates(params, carry, pre))
+
+    def compose(params, carry, x):
+        carry = move(params, carry, x)
         return carry, output(carry)
 
     def start(params, x):
@@ -117,9 +124,13 @@ def gated(
         weak = jax.tree.map(
             _weakly_typed, zeros
         )  # so that params and x decide the dtype
-        like, _ = jax.eval_shape(compose, params, weak, x)
-        remedy = "initial_carry and update must agree on the carry."
-        check_like("the carry that update returns", like, zeros, remedy, dtypes=False)
+        like = jax.eval_shape(move, params, weak, x)
+        name = "the carry that update(carry, gates) returns"
+        remedy = (
+            "It must have the structure and shapes of what initial_carry(params, x) "
+            "returns, which is what was expected: change the one or the other."
+        )
+        check_like(name, like, zeros, remedy, dtypes=False)
         return retype(zeros, like)
 
     def step(params, carry, x):

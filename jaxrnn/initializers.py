@@ -65,6 +65,8 @@ def per_gate(
         True
     """
     dtype = jnp.zeros((), dtype).dtype
+    if 0 in shape:  # no features, and so nothing to draw
+        return jnp.zeros((*shape[:-1], gates * shape[-1]), dtype)
     draws = [init(k, shape, wide(dtype)) for k in jax.random.split(key, gates)]
     return jnp.concatenate(draws, axis=-1).astype(dtype)
 

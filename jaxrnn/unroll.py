@@ -72,7 +72,7 @@ def unroll(
     params, xs = arrays("params", params), arrays("xs", xs)
     length = length_of("xs", xs)
     x = one_step(xs)
-    start = jax.eval_shape(cell.initial_carry, params, x)
+    start = _started(cell, params, carry, x)
     given = dict(lengths=lengths, mask=mask, resets=resets)
     batch = _batch(cell, params, start, x, length, **given)
     if carry is None:
@@ -91,6 +91,35 @@ def unroll(
     xs = select(valid, xs, 0)
     control = Control(valid, resets, fresh, reverse, remat, engine)
     return engines.run(cell, params, carry, xs, control)
+
+
+def _started(cell: Cell, params: Any, carry: Any, x: Any) -> Any:
+    """The type of the initial carry; a ValueError for params that are something else."""
+    try:
+        return jax.eval_shape(cell.initial_carry, params, x)
+    except (ValueError, TypeError, AttributeError) as error:
+        pair = params if isinstance(params, tuple) and len(params) == 2 else (None,)
+        if _fits(cell, carry, x):
+            remedy = "params and carry are swapped: unroll(cell, params, carry, xs)."
+        elif _fits(cell, pair[0], x):
+            remedy = (
+                "params: expected the params alone, got a pair whose first entry they "
+                "are. Take that: unroll(cell, params, carry, xs)."
+            )
+        else:
+            raise
+        raise ValueError(remedy) from error
+
+
+def _fits(cell: Cell, params: Any, x: Any) -> bool:
+    """Whether the cell takes these params."""
+    if params is None:
+        return False
+    try:
+        jax.eval_shape(cell.initial_carry, params, x)
+    except Exception:
+        return False
+    return True
 
 
 def valid_steps(length: Any, batch: tuple, lengths: Any, mask: Any) -> Any:
@@ -227,7 +256,8 @@ def _lengths(value: Any, length: Any, batch: tuple) -> jax.Array:
     value = np.asarray(value) if known else value
     if not jnp.issubdtype(value.dtype, jnp.integer):
         raise ValueError(
-            f"lengths: expected integers, got {value.dtype}. Use .astype(int)."
+            f"lengths: expected integers, got {value.dtype}. Use "
+            "np.asarray(lengths).astype(int)."
         )
     if value.shape != batch:
         raise ValueError(

@@ -123,3 +123,27 @@ def test_errors(run, options, said):
         run(np.zeros((T, B, H)), **options)
     with pytest.raises(ValueError, match="expected arrays"):
         run(None)
+
+
+@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize("make", [jaxrnn.lstm, jaxrnn.gru, jaxrnn.simple_rnn])
+def test_dynamics_without_inputs(make, engine):
+    """Inputs of no features: what runs is the recurrent part and the bias alone."""
+    cell = make(4)
+    params = cell.init(jax.random.key(0), 0)
+    params = params._replace(b=jnp.linspace(-1, 1, params.b.size))
+    wide = cell.init(jax.random.key(1), 2)._replace(
+        **{k: v for k, v in params._asdict().items() if k != "wx"}
+    )
+    assert params.wx.shape == (0, params.b.size)
+
+    def loss(params, features):
+        xs = jnp.zeros((6, 2, features))
+        _, hs = jaxrnn.unroll(cell, params, None, xs, engine=engine, lengths=[6, 3])
+        return jnp.sum(jnp.sin(hs))
+
+    value, grads = jax.value_and_grad(loss)(params, 0)
+    other, theirs = jax.value_and_grad(loss)(wide, 2)
+    np.testing.assert_allclose(value, other, rtol=1e-12)
+    np.testing.assert_allclose(grads.wh, theirs.wh, rtol=0, atol=1e-12)
+    assert float(jnp.abs(grads.b).max()) > 0.01

@@ -11,17 +11,19 @@ from jaxrnn.cell import wide
 
 def check_hidden(hidden: Any) -> int:
     """`hidden` as an int. Raises ValueError if it is no positive integer."""
-    return _positive("hidden", hidden)
+    return _integer("hidden", hidden, 1)
 
 
 def check_features(features: Any) -> int:
-    """`features` as an int. Raises ValueError if it is no positive integer."""
-    return _positive("features", features)
+    """`features` as an int. Raises ValueError if it is no integer from 0."""
+    return _integer("features", features, 0)
 
 
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}.")
+def _integer(name: str, value: Any, least: int) -> int:
+    number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not number or value < least:
+        kind = "a positive integer" if least else "an integer from 0"
+        raise ValueError(f"{name}: expected {kind}, got {value!r}.")
     return int(value)
 
 

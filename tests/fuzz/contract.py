@@ -65,7 +65,6 @@ def meaning(
     refuse("xs", not isinstance(xs, np.ndarray) or xs.ndim == 0)
     floats = xs.dtype.kind == "f" or xs.dtype.name == "bfloat16"
     refuse("x", not floats or xs.ndim < 2)
-    refuse("x", xs.shape[-1] == 0)
     refuse("params", xs.shape[-1] != len(params["wx"]))
     steps, batch = xs.shape[0], xs.shape[1:-1]
     hidden = len(params["wh"])

@@ -32,7 +32,27 @@ ERRORS = {
         lambda: lstm.step(params, carry, xs[0, :, :3]),
         r"params\.wx",
     ),
-    "no feature": (lambda: run(x=xs[..., :0]), "x: expected .* F from 1, got F = 0"),
+    "no feature": (
+        lambda: run(x=xs[..., :0]),
+        r"params\.wx: expected \[0, 20\].*feature size than 0",
+    ),
+    "no inputs": (lambda: run(x=None), r"xs: .*got none.*jnp.zeros\(\(T, batch, 0\)\)"),
+    "params and carry swapped": (
+        lambda: run(p=carry, c=params),
+        r"params and carry are swapped: unroll\(cell, params, carry, xs\)",
+    ),
+    "params and carry as one": (
+        lambda: run(p=(params, carry)),
+        "params: expected the params alone, got a pair",
+    ),
+    "Flax's variables": (
+        lambda: run(p={"params": {"cell": params._asdict()}}),
+        r"params: expected.*Flax's variables.*from_tree",
+    ),
+    "lengths as floats": (
+        lambda: run(lengths=[5.0, 2.0, 1.0]),
+        r"lengths: expected integers, got float64. Use np.asarray\(lengths\)",
+    ),
     "text": (lambda: run(x="text"), "xs: expected an array, got 'text'"),
     "a text in the carry": (
         lambda: run(c=carry._replace(h="text")),
@@ -185,7 +205,7 @@ ERRORS = {
     "hidden 0": (lambda: jaxrnn.lstm(0), "hidden: expected a positive integer, got 0"),
     "hidden 2.0": (lambda: jaxrnn.gru(2.0), "hidden"),
     "hidden True": (lambda: jaxrnn.gru(True), "hidden"),
-    "features 0": (lambda: lstm.init(jax.random.key(0), 0), "features"),
+    "features -1": (lambda: lstm.init(jax.random.key(0), -1), "features"),
     "forget bias of the wrong shape": (
         lambda: jaxrnn.lstm(4, forget_bias=np.ones(3)),
         r"forget_bias.*\[4\].*\[3\]",
@@ -216,6 +236,25 @@ ERRORS = {
     "a stack of functions": (
         lambda: jaxrnn.stack(bare_step),
         "stack: expected a jaxrnn.Cell",
+    ),
+    "a stack of a list": (
+        lambda: jaxrnn.stack([lstm, lstm]),
+        r"stack: expected a jaxrnn.Cell, got a list of 2. Unpack it: stack\(\*cells\)",
+    ),
+    "a stack of factories": (
+        lambda: jaxrnn.stack(jaxrnn.lstm),
+        r"stack: expected a jaxrnn.Cell.*Call it: lstm\(hidden=128\)",
+    ),
+    "another carry from update": (
+        lambda: run(
+            jaxrnn.gated(
+                init=lstm.init,
+                initial_carry=lstm.initial_carry,
+                **lstm.parts._replace(update=lambda c, g: (c.c, c.h))._asdict(),
+            )
+        ),
+        r"the carry that update\(carry, gates\) returns: expected.*LSTMCarry.*got.*"
+        r"initial_carry\(params, x\)",
     ),
     "stepping a bidirectional cell": (
         lambda: both.step(both.init(jax.random.key(0), F), None, xs[0]),
@@ -317,7 +356,9 @@ def test_a_gated_cell_whose_update_returns_another_shape():
         update=lambda c, g: g[0][..., :1],
         output=lambda c: c,
     )
-    with pytest.raises(ValueError, match="initial_carry and update must agree"):
+    with pytest.raises(
+        ValueError, match=r"update\(carry, gates\).*initial_carry\(params, x\)"
+    ):
         jaxrnn.unroll(cell, (), None, xs)
 
 
