@@ -72,7 +72,7 @@ def per_gate(
 
 
 def identity(scale: float | jax.Array = 1.0) -> Callable:
-    """`scale` times the identity: the IRNN, which starts as a conveyor belt.
+    """`scale` times the identity: the IRNN, whose state is at first carried along unchanged.
 
     With ``activation="relu"`` and small input kernels; Le, Jaitly and Hinton 2015,
     arXiv:1504.00941.
@@ -163,7 +163,7 @@ def torch_bias(gates: str = "ifgo") -> Callable:
 
 
 def chrono(longest: float | jax.Array, gates: str = "ifgo") -> Callable:
-    """Gates that start open for up to `longest` steps.
+    """Keep gates that are initialised near 1, for memories of up to `longest` steps.
 
     The keep gate's bias is log U(1, longest - 1), so that its memory, 1 / (1 - σ(b)),
     spreads over all lengths up to `longest`; an input gate gets the opposite, all

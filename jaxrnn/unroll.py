@@ -1,4 +1,4 @@
-"""unroll: a cell over time, with lengths, mask, resets, reverse; the door's checks."""
+"""unroll: a cell over time, with lengths, mask, resets, reverse; argument checks."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,1 +1,1 @@
-"""A room for each cell: its equations and its paper."""
+"""One file per cell: its equations and its paper."""

@@ -8,25 +8,26 @@ transpose of that *is* the deferred gradient: a reverse loop with one matmul a s
 then one big matmul for each weight. jvp, Hessians, vmap and checkpoint work as if it
 were the plain scan.
 
-Facts that shaped this file (2 cores, LSTM and GRU, T=128 B=32, forward+backward against
-the same engine without; `python -m benchmarks` measures the sum):
-  - time and batch flattened to rows before the batched jvp: 1.2-1.4 times faster;
-  - `jax.checkpoint` on the tangent, so that it keeps carries and pre-activations only:
-    1.1-1.6 times faster than keeping what the derivative of the gates needs;
-  - the input projected inside the loop: up to 1.4 times faster than for all of time at
-    once, whose result is fresh memory; but a step of few rows reads all of the kernel
-    for little, so there some hundred rows at a time: forward 1.15-1.3 times faster at
-    D=H=256, 1.5 at D=H=1024 with 16 rows;
-  - the tangent in blocks of steps that fit in the cache, each keeping its inputs alone,
-    which are what the forward loop stacked, once: LSTM 1.06 at T=128 B=32 H=128, 1.13
-    at T=512 B=64, 1.3 at T=4096 B=8 H=64; on two devices at once, which meet in the
-    kernel when both touch fresh pages, 1.2 and 1.8 for the last two; but weights of over
-    3 MB, to whose gradients each block adds, lost up to 9%, and four blocks, where all
-    would have stayed in the cache, 20%;
-  - the loop's transposed matmul reads a kernel transposed once: 1.05-1.15 at H=128,
-    nothing at H=512; for a single row it would be 4-15 times slower;
-  - gates packed in one array, barriers between the gates, weight gradients from inputs
-    transposed beforehand, the batch in two loops of one program: nothing, or slower.
+Measurements that shaped this file: forward and backward pass of LSTM and GRU, T=128 and
+B=32 unless said, 2 cores, each against the same engine without that one thing
+(`python -m benchmarks` measures all of them together).
+  - Time and batch are flattened to rows before the batched jvp: 1.2-1.4 times faster.
+  - `jax.checkpoint` around the tangent keeps carries and pre-activations only: 1.1-1.6
+    times faster than keeping the residuals of the gates' derivative.
+  - Inputs are projected inside the loop: up to 1.4 times faster than for all of time at
+    once, whose result is newly allocated memory. A step of few rows reads the whole
+    kernel for little work. There a few hundred rows are projected at a time: the forward
+    pass is 1.15-1.3 times faster at D=H=256, and 1.5 at D=H=1024 with 16 rows.
+  - The tangent runs in blocks of steps that fit in the cache. A block keeps only its
+    inputs, which the forward loop has stacked anyway. LSTM: 1.06 times faster at H=128,
+    1.13 at T=512 B=64, 1.3 at T=4096 B=8 H=64. On two devices at once, whose page faults
+    wait for each other, the last two are 1.2 and 1.8. Each block adds to the weight
+    gradients, so weights of over 3 MB lost up to 9%. Four blocks, whose data would have
+    stayed in the cache anyway, lost 20%.
+  - The loop's transposed matmul reads a kernel that is transposed once: 1.05-1.15 times
+    faster at H=128, the same at H=512. For a single row it would be 4-15 times slower.
+  - Not faster, or slower: gates packed in one array, barriers between the gates, weight
+    gradients from inputs that are transposed beforehand, the batch in two loops.
 """
 
 import functools
@@ -43,12 +44,16 @@ from jaxrnn.cell import Cell, Control, one_step, select
 from jaxrnn.engine import scan, tangents
 from jaxrnn.engine.hoist import Pure, hoist
 
-# The input is projected so many rows at a time,
+# Inputs are projected inside the loop, one step at a time, or ahead of it, this many
+# rows at a time.
 AHEAD_ROWS = 512
-# where a step has fewer rows than this or the kernels have so many bytes; else inside.
+# They are projected ahead if a step has fewer rows than FEW_ROWS, or if the kernels that
+# `project` reads have at least LARGE_KERNEL bytes.
 FEW_ROWS, LARGE_KERNEL = 8, 2**19
-# Bytes of what the backward pass of a block of steps reads; so many blocks or none.
-BLOCK_BYTES, BLOCKS = 3 * 2**19, 8
+# The backward pass runs in blocks of steps. One block reads about BLOCK_BYTES.
+BLOCK_BYTES = 3 * 2**19
+# A sequence of fewer than BLOCKS blocks runs as a single one.
+BLOCKS = 8
 
 
 def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):

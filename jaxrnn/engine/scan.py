@@ -126,8 +126,9 @@ def in_blocks(
 ) -> tuple[Any, Any]:
     """``run(carry, steps)``, about `size` steps at a time; all at once if there are few.
 
-    There is no rest, which would be compiled once more: blocks are of the divisor of the
-    number of steps that is nearest to `size`, and if none is near there is one block.
+    The block size divides T, so no remainder is compiled: it is the divisor of T that is
+    nearest to `size`. If none is between half of `size` and twice of it, all steps are
+    one block.
 
     Args:
         run: ``(carry, steps) -> (carry, outputs)`` over any number of steps.

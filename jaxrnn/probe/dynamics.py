@@ -301,7 +301,7 @@ def _first(xs: Any) -> Any:
 
 
 def _started(cell: Any, params: Any, carry: Any, xs: Any) -> Any:
-    """The carry that comes in, after the door of `jaxrnn.unroll`."""
+    """The carry that comes in, after the argument checks of `jaxrnn.unroll`."""
     check_cell(cell)
     jax.eval_shape(lambda: unroll(cell, params, carry, xs))
     if carry is None:

@@ -94,7 +94,7 @@ def gradient_flow(
     reverse: bool = False,
     remat: int | str | None = None,
 ) -> Any:
-    """How much the loss feels the memory after each step: ``‖dL/dcarry_t‖`` for all t.
+    """The gradient norm with respect to the carry after each step: ``‖dL/dcarry_t‖``.
 
     The total derivative, in one backward pass: what nudging the carry that step t leaves
     behind changes in L, through all later steps and, for gated cells and compositions of
