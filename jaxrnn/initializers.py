@@ -72,7 +72,7 @@ def per_gate(
 
 
 def identity(scale: float | jax.Array = 1.0) -> Callable:
-    """`scale` times the identity: the IRNN, whose state is at first carried along unchanged.
+    """`scale` times the identity: the IRNN, whose state is first carried along as it is.
 
     With ``activation="relu"`` and small input kernels; Le, Jaitly and Hinton 2015,
     arXiv:1504.00941.

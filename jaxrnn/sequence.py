@@ -103,10 +103,12 @@ def flip(xs: Any, *, lengths: Any = None, mask: Any = None) -> Any:
 
 def _batch(name: str, values: Any, lengths: Any, mask: Any) -> tuple:
     """The batch shape that lengths and mask have, with which every leaf must begin."""
-    if lengths is None and mask is None:
+    if mask is not None:
+        said, batch = "mask", np.shape(mask)[1:]
+    elif lengths is not None:
+        said, batch = "lengths", np.shape(lengths)
+    else:
         return ()
-    said = "lengths" if mask is None else "mask"
-    batch = np.shape(lengths) if mask is None else np.shape(mask)[1:]
     leaves = jax.tree.leaves(values)
     for leaf in leaves:
         # One row's length is never stretched over a batch of vectors.

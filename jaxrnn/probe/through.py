@@ -49,10 +49,10 @@ def through(
         )
         return carry, jax.tree.map(jnp.add, hs, xs), seen
     if kind == "learned_carry":
-        (part,) = cell.parts
+        part = cell.parts[0]
         return through(leaf, part, params.cell, carry, xs, control, given, shown)
     if kind == "with_carries" and (cell.parts[0].parts or cell.parts[0].unroll):
-        (part,) = cell.parts
+        part = cell.parts[0]
         if shown:  # the carries inside at every step are known to its own step alone
             raise ValueError(
                 f"cell: expected a composition without with_carries around it, got "

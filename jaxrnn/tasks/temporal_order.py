@@ -73,4 +73,5 @@ def draw(key: jax.Array, batch: int, *, symbols: int = 2, length: int = 100) -> 
     inputs = jnp.where(steps <= last, inputs, 0)
     number = sum(row << n for n, row in enumerate(drawn[::-1]))
     mask = steps == last
-    return Batch(inputs, jnp.where(mask, number[None], 0), mask, lengths)
+    targets = jnp.where(mask, jnp.asarray(number)[None], 0)
+    return Batch(inputs, targets, mask, lengths)
