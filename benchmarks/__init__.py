@@ -1,1 +1,1 @@
-"""jaxrnn beside its peers: the same work, interleaved in one process."""
+"""Benchmarks of jaxrnn and other libraries: equal work, interleaved in one process."""

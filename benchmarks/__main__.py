@@ -1,12 +1,12 @@
-"""The matrix: cells by sizes by modes, jaxrnn beside its peers.
+"""The matrix: jaxrnn and other libraries for each cell, size and mode.
 
     python -m benchmarks                                 everything, half an hour
     python -m benchmarks --sizes H64 H256 --cells lstm   a part of it
     python -m benchmarks --sizes H768 --dtype bfloat16   on a GPU
 
-Contestants are checked against float64 before they are timed, and take turns in every
-round. Writes JSON with every sample, and prints the tables that stand in
-`docs/benchmarks.md`; `python -m benchmarks.page` writes those from the JSON.
+Every library is checked against float64 before it is timed, and each round runs all of
+them. Writes JSON with every sample and prints the tables of `docs/benchmarks.md`.
+`python -m benchmarks.page` writes that page from the JSON.
 """
 
 import gc
@@ -32,8 +32,8 @@ class Settings:
     sizes: tuple[str, ...] = tuple(s for s in work.SIZES if s != "H768")
     modes: tuple[Literal["forward", "backward", "adam"], ...] = work.MODES
     peers: tuple[str, ...] = contestants.NAMES[1:]
-    devices: int = os.cpu_count() or 1  # of the CPU, over which a batch is split
-    # who runs forward and backward on several devices
+    devices: int = os.cpu_count() or 1  # CPU devices over which a batch is split
+    # contestants that run forward and backward on several devices
     split: tuple[str, ...] = ("jaxrnn", "linen", "haiku", "equinox")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False  # let matmuls of float32 round to TF32, on a GPU
@@ -42,7 +42,7 @@ class Settings:
 
 
 def entrants(one: work.Work, settings: Settings) -> dict:
-    """name -> a contestant, of those that have the cell; all checked."""
+    """name -> a contestant, checked, for each library that has the cell."""
     numbers = work.draw(one, settings.dtype)
     wanted = work.oracle(one, numbers)
     tolerance = work.TOLERANCE[settings.dtype] * (50 if settings.tf32 else 1)
@@ -69,7 +69,7 @@ def entrants(one: work.Work, settings: Settings) -> dict:
 
 
 def measure(one: work.Work, settings: Settings) -> list[dict]:
-    """One row a mode: samples, compile times and memory of every contestant."""
+    """One row per mode: samples, compile times and memory of every contestant."""
     made = entrants(one, settings)
     rows = []
     for mode in settings.modes:

@@ -1,9 +1,8 @@
-"""The libraries, each asked for the same work in its own best-known way.
+"""The libraries, each doing the same work in its recommended way.
 
-A contestant is made with everything in its own layout already: weights, carries, inputs,
-cotangents. What it must still turn or pack when called is part of its work. On several
-devices each has its own rows of the batch and they meet once, in a sum of the gradients
-of the weights.
+A contestant gets weights, carries, inputs and cotangents in its own layout. Conversions
+that it needs at each call are part of its work. On several devices each has its own rows
+of the batch, and the weight gradients are summed once.
 """
 
 import importlib
@@ -27,7 +26,7 @@ RATE = 1e-3
 
 
 class Contestant(NamedTuple):
-    """One library at one work.
+    """One library and one piece of work.
 
     Fields:
         runs: mode -> a call that returns when its work is done.
@@ -72,7 +71,7 @@ def in_jax(
     automatic: bool,
     dtype: Any,
 ) -> Contestant:
-    """Compiles the modes asked for, one after the other; Adam on one device alone.
+    """Compiles the modes asked for, one after the other; Adam only on one device.
 
     The batch is split over `devices`: by `shard_map`, or `automatic`, by XLA alone.
     """
@@ -414,7 +413,7 @@ NAMES = (*LAYOUTS, "torch")
 
 
 def pin_precision(tf32: bool) -> None:
-    """One precision for the float32 matmuls of all on a GPU: exact, or TF32."""
+    """The same precision of float32 matmuls for all on a GPU: exact, or TF32."""
     if jax.default_backend() != "gpu":
         return
     torch = importlib.import_module("torch")
@@ -434,7 +433,7 @@ def make(
     automatic: bool = False,
     dtype: str = "float32",
 ) -> Contestant | None:
-    """The contestant of that name, or None where it has no such cell."""
+    """The contestant of that name, or None if it has no such cell."""
     if name == "torch":
         return torch(work, numbers, modes, dtype)
     if name == "nnx" and dtype != "float32":

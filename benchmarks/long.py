@@ -2,8 +2,8 @@
 
     python -m benchmarks.long
 
-Temporaries are the compiler's own account; what hs and its cotangent take of them
-stands beside, because no `remat` can save it.
+Temporaries are as the compiler reports them. The part that hs and its cotangent take is
+shown too, because no `remat` can save it.
 """
 
 import json

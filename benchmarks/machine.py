@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine and versions of a measurement."""
 
 import ctypes
 import gc
@@ -18,7 +18,7 @@ FLAGS = ("XLA_", "JAX_", "MALLOC_", "GLIBC_", "OMP_", "MKL_")
 
 
 def machine() -> dict:
-    """Date, command, versions, processor, flags, and what one large matmul reaches."""
+    """Date, command, versions, processor, flags, and the speed of one large matmul."""
     installed = {name: _version(name) for name in PACKAGES}
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -35,9 +35,9 @@ def machine() -> dict:
 
 
 def peak_bytes(run: Callable[[], object]) -> int | None:
-    """By how much the process grows at most while `run` runs; None where unknown.
+    """The most by which the process grows while `run` runs; None where unknown.
 
-    What the allocator holds free is given back first, so that it counts.
+    Free memory of the allocator is returned first, so that using it counts.
     """
     status, refs = pathlib.Path("/proc/self/status"), "/proc/self/clear_refs"
 
@@ -71,7 +71,7 @@ def _cpu() -> str:
 
 
 def dot_gflops(size: int = 2048, rounds: int = 10) -> float:
-    """What one large float32 matmul reaches: the best of some rounds."""
+    """GFLOP/s of one large float32 matmul: the best of some rounds."""
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
     dot = jax.jit(jnp.dot)
     jax.block_until_ready(dot(a, a))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.page
 
-Besides what `make bench` writes, it shows these where they are:
+Besides what `make bench` writes, it shows these files if they exist:
 
     matrix_memory.json      a part of the matrix with the variables of docs/speed.md set
     matrix_bfloat16.json    with --dtype bfloat16

@@ -1,12 +1,12 @@
-"""A population of LSTMs under `train.sweep`, against as many trained one after the other.
+"""A population of LSTMs by `train.sweep`, and the same LSTMs one after the other.
 
     python -m benchmarks.population                               ten minutes or more
     python -m benchmarks.population --members 64 --hidden 32      one case
 
-Every contestant makes the same updates of the same members: Adam with a learning rate of
-its own for each, on the same batches, the loss a squared error at every step. Members one
-after the other run through the compiled loop of `train.fit`, and through torch (oneDNN).
-Compilation is apart; before anything is timed, the first losses of all are compared.
+Every contestant does the same updates of the same members: Adam with one learning rate
+per member, the same batches, a squared error at every step. Members one after the other
+use the compiled loop of `train.fit`, or torch (oneDNN). Compile time is not included. The
+first losses of all are compared before anything is timed.
 """
 
 import itertools
@@ -42,7 +42,7 @@ class Settings:
     updates: int = 20
     slice: int = 8  # how many at a time, where there are more
     seconds: float = 20.0  # for the rounds of one case
-    devices: int | None = None  # of the CPU; None: one a core
+    devices: int | None = None  # CPU devices; None: one per core
     out: pathlib.Path = pathlib.Path("benchmarks/results/population.json")
 
 

@@ -1,4 +1,4 @@
-"""Ragged rows, lengths uniform in 1..T: `lengths=` beside torch's packed sequences.
+"""Ragged rows, lengths uniform in 1..T: `lengths=` and torch's packed sequences.
 
     python -m benchmarks.ragged
 

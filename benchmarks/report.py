@@ -1,4 +1,4 @@
-"""From samples to tables, in Markdown."""
+"""Tables in Markdown from samples."""
 
 import statistics
 from collections.abc import Callable
@@ -16,7 +16,7 @@ JAX_PEERS = ("linen", "nnx", "haiku", "equinox", "keras", "cudnn")
 
 
 def line(row: dict) -> str:
-    """One row for the eye, while it runs: milliseconds, the minimum of each."""
+    """One printed row while it runs: the minimum of each, in milliseconds."""
     times = [f"{n} {1e3 * min(s):.2f}" for n, s in row["seconds"].items()]
     return f"{row['cell']:11}{row['size']:10}{row['mode']:9}" + "  ".join(times)
 
@@ -91,7 +91,7 @@ def _ratios(rows: list) -> list[str]:
 
 
 def _several(rows: list) -> list[str]:
-    """The batch split over devices; each peer on one or several, what serves it."""
+    """The batch split over devices; each peer on one or on several, whichever is faster."""
     ours = lambda row: _on_several(row, "jaxrnn")
     count = ours(rows[0]).split()[-1]
     return [

@@ -1,9 +1,9 @@
-"""How forward and backward grow with T, B and H, each varied alone about a middle point.
+"""How the time of forward and backward grows with T, B and H, one varied at a time.
 
     python -m benchmarks.scaling                measures, ten minutes or more, and draws
     python -m benchmarks.scaling --draw-only    draws what was measured before
 
-D stays as it is where H varies. Every size is measured as in the matrix: checked against
+D is fixed where H varies. Every size is measured as in the matrix: checked against
 float64, then in interleaved rounds.
 """
 
@@ -60,7 +60,7 @@ def along(axis: str, rows: list[dict]) -> list[dict]:
 
 
 def draw(found: dict) -> Figure:
-    """A panel an axis, in a row: medians, with a band from the minimum to 3 of 4 rounds."""
+    """One panel per axis: medians, with a band from the minimum to the third quartile."""
     names = dict.fromkeys(name for row in found["rows"] for name in row["seconds"])
     colours = dict(zip(names, COLOURS, strict=False))
     figure = Figure(figsize=(11, 4), layout="constrained")
@@ -90,7 +90,7 @@ def draw(found: dict) -> Figure:
 
 
 def ideal(ax: Any, axis: str, rows: list[dict]) -> None:
-    """A line of slope 1; at the largest size it lies below all, to be seen."""
+    """A line of slope 1, below all others at the largest size."""
     at = np.array([row[axis] for row in rows])
     end = 1e3 / 2 * min(min(seconds) for seconds in rows[-1]["seconds"].values())
     ax.plot(at, end * at / at[-1], color="0.7", linewidth=0.8, label="time ∝ size")

@@ -1,4 +1,4 @@
-"""Interleaved rounds, and what may be said of a ratio."""
+"""Interleaved rounds, and ratios with their intervals."""
 
 import statistics
 import time
@@ -18,16 +18,16 @@ def interleaved(
     most: int = 200,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of every call: each round calls all, in an order of its own.
+    """Seconds of every call; each round calls all, in random order.
 
-    After a pause, in which the threads of the one before, which wait for more work by
-    spinning, fall asleep: else whoever comes after torch pays for it. Then a call that
-    is not timed, which wakes the threads of this one: torch's first call after a pause
-    may take ten times as long at small sizes, and in a loop there is no such call.
+    A pause comes before each call. In it the spinning threads of the previous library go to
+    sleep; otherwise they would slow the call after torch. Then comes a call that is not
+    timed, which wakes this library's threads: torch's first call after a pause may take
+    ten times as long at small sizes, and a training loop has no such calls.
 
     Args:
         runs: name -> a call that returns when its work is done; warm already.
-        seconds: begin no new round after that long, but make at least `least`.
+        seconds: start no new round after that long, but do at least `least`.
         least, most: rounds.
         clock: what tells the time, in seconds.
     """
@@ -46,7 +46,7 @@ def interleaved(
 
 
 class Ratio(NamedTuple):
-    """How many times as long another takes: median over rounds, and 95% of resamplings."""
+    """How many times as long another takes: the median over rounds, and a 95% interval."""
 
     median: float
     low: float

@@ -1,4 +1,4 @@
-"""What is timed: one layer over time, its sizes, its numbers and what they come to."""
+"""The work that is timed: one layer over time, its sizes, inputs and right results."""
 
 from typing import Any, NamedTuple
 
@@ -37,13 +37,13 @@ class Work(NamedTuple):
     H: int
 
     def flops(self, mode: str) -> int:
-        """Of the matmuls: a backward pass has two for each of the forward pass."""
+        """FLOPs of the matmuls: a backward pass has two for each of the forward pass."""
         forward = 2 * GATES[self.cell] * self.B * self.T * self.H * (self.D + self.H)
         return forward if mode == "forward" else 3 * forward
 
 
 class Numbers(NamedTuple):
-    """What goes in, and the cotangents of what comes out; trees of NumPy float32."""
+    """Inputs, and the cotangents of the outputs; trees of NumPy float32."""
 
     params: Any
     carry: Any
@@ -53,7 +53,7 @@ class Numbers(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What comes out, and the gradients; dparams in jaxrnn's layout."""
+    """Outputs and gradients; dparams in jaxrnn's layout."""
 
     hs: Any
     carry: Any
@@ -63,9 +63,9 @@ class Result(NamedTuple):
 
 
 def draw(work: Work, dtype: str = "float32", seed: int = 0) -> Numbers:
-    """Random numbers, biases too; kernels of the size at which networks are trained.
+    """Random numbers, biases too; kernels of the scale of trained networks.
 
-    float32 all, but rounded to `dtype`.
+    All float32, rounded to `dtype`.
     """
     random = np.random.default_rng(seed)
     cell = CELLS[work.cell](work.H)
@@ -90,7 +90,7 @@ def draw(work: Work, dtype: str = "float32", seed: int = 0) -> Numbers:
 
 
 def oracle(work: Work, numbers: Numbers) -> Result:
-    """In float64, by the plain scan of the cell's step."""
+    """The result in float64, by the plain scan of the cell's step."""
     cell = CELLS[work.cell](work.H)
 
     def run(params, carry, xs):
@@ -107,7 +107,7 @@ def oracle(work: Work, numbers: Numbers) -> Result:
 
 
 def check(name: str, result: Result, wanted: Result, tolerance: float = 1e-4) -> None:
-    """Raises AssertionError unless `result` is `wanted`, but for rounding to float32.
+    """Raises AssertionError unless `result` is `wanted` up to rounding to float32.
 
     Gradients of weights are sums of T * B products, so errors are relative to the
     largest number of each array.

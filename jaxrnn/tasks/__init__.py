@@ -1,4 +1,4 @@
-"""The field's sequence tasks, each a pure function of a key."""
+"""Standard sequence tasks, each a pure function of a key."""
 
 from jaxrnn.tasks import (
     adding,

@@ -1,9 +1,9 @@
-"""The adding problem: two numbers of a long sequence are marked; their sum is wanted.
+"""The adding problem: the sum of two marked numbers in a long sequence.
 
 `draw` is the form of Le, Jaitly and Hinton 2015 (arXiv:1504.00941), which most papers use;
 `draw_1997` is the form of Hochreiter and Schmidhuber 1997
-(https://doi.org/10.1162/neco.1997.9.8.1735, experiment 4). The answer comes at the last
-step, so the two numbers must be kept, and all others not.
+(https://doi.org/10.1162/neco.1997.9.8.1735, experiment 4). The target is at the last
+step, so the two numbers must be remembered and all others ignored.
 
     mean squared error        draw         draw_1997, T=100
     optimum                   0            0
@@ -62,10 +62,10 @@ def draw(key: jax.Array, batch: int, *, length: int) -> Batch:
 def draw_1997(key: jax.Array, batch: int, *, length: int) -> Batch:
     """Draws sequences of numbers in [-1, 1) of T to T + T/10 steps, as in the paper.
 
-    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not yet;
-    the first and the last mark are -1. A number whose mark is lost so, being the first,
-    counts as zero. Wanted is ``0.5 + (X1 + X2) / 4``; the paper calls an answer right
-    that is off by less than 0.04.
+    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not
+    marked yet; the first and the last mark are -1. If the first number is marked, its
+    mark is lost and it counts as zero. The target is ``0.5 + (X1 + X2) / 4``. The paper
+    calls an answer right if its error is below 0.04.
 
     Args:
         key: a PRNG key.
@@ -98,7 +98,7 @@ def baseline_1997(length: int) -> float:
         length: T, as for `draw_1997`.
 
     Returns:
-        1/24 for two numbers with a variance of 1/3, less what the lost marks take.
+        1/24, for two numbers of variance 1/3 each, reduced by the lost marks.
 
     Example:
         >>> from jaxrnn.tasks import adding

@@ -1,7 +1,7 @@
 """Subject and verb across a distance: "The cats, which ate the fish, were full."
 
-The verb agrees with the subject, however many words and nouns stand in between. A
-synthetic twin of Linzen, Dupoux and Goldberg 2016, arXiv:1611.01368. A sentence is
+The verb agrees with the subject, however many words and nouns are in between. A
+synthetic version of Linzen, Dupoux and Goldberg 2016, arXiv:1611.01368. A sentence is
 
     determiner subject (phrase ...) -> was | were
     phrase = preposition noun-phrase | which [adverb] verb noun-phrase
@@ -69,9 +69,9 @@ class Agreement(NamedTuple):
             token 1.
         lengths: int32 [B], words before the verb: 2 more than the distance.
         target: int32 [B], 0 for was and 1 for were.
-        last_noun: int32 [B], what the last numbered noun before the verb asks for: the
-            answer of that baseline.
-        attractors: int32 [B], nouns in between of the other number than the subject.
+        last_noun: int32 [B], the answer of the baseline that follows the last numbered noun
+            before the verb.
+        attractors: int32 [B], nouns in between whose number is not the subject's.
     """
 
     tokens: jax.Array
@@ -91,19 +91,19 @@ def draw(
 ) -> Agreement:
     """Draws sentences: a pure function of the key, under jit too.
 
-    Subjects are singular or plural by a fair coin. All words but the attractors are
-    independent of the answer; so are those, if `attractors` is None.
+    Subjects are singular or plural with probability 1/2. All words but the attractors are
+    independent of the answer. With ``attractors=None`` those are independent too.
 
     Args:
         key: a PRNG key.
         batch: B, how many sentences.
         distance: words between subject and verb, 3 or more: a number, or the least and
-            the most, of which each sentence draws one uniformly.
-        attractors: how many of the nouns in between have the other number than the
-            subject, all others being neutral. None: each noun in between is neutral,
+            the most, between which each sentence draws one uniformly.
+        attractors: how many of the nouns in between have the other number; the rest are
+            neutral. None: each noun in between is neutral,
             singular or plural with probability 1/2, 1/4, 1/4, whatever the subject.
-        length: T; None: just enough, two more than the greatest distance. One length for
-            many distances lets one compiled program serve them all.
+        length: T; None: two more than the greatest distance. With the same length for many
+            distances, they share one compiled program.
 
     Returns:
         An `Agreement` with tokens [T, B].
@@ -151,11 +151,11 @@ def exam(
         key: a PRNG key.
         batch: B, how many sentences for each pair of a distance and a number.
         distances: D numbers of words between subject and verb.
-        attractors: D numbers, one a distance; see `most_attractors`.
+        attractors: D numbers, one per distance; see `most_attractors`.
 
     Returns:
-        An `Agreement` with tokens [T, D, 2, B] and all else [D, 2, B]: index 0 without
-        attractors and 1 with them. T is two more than the greatest distance.
+        An `Agreement` with tokens [T, D, 2, B] and the other fields [D, 2, B]: index 0 is
+        without attractors, index 1 with them. T is two more than the greatest distance.
 
     Raises:
         ValueError: see `draw`.
@@ -186,7 +186,7 @@ def exam(
 
 
 def baselines(sentences: Agreement) -> dict[str, jax.Array]:
-    """How often the answers of no insight are right.
+    """The accuracies of two answers that ignore the subject.
 
     Args:
         sentences: what `draw` or `exam` returned.
@@ -207,7 +207,7 @@ def baselines(sentences: Agreement) -> dict[str, jax.Array]:
 
 
 def most_attractors(distance: int) -> int:
-    """How many attractors have room in so many words.
+    """The largest number of attractors for a distance.
 
     Args:
         distance: words between subject and verb, 3 or more.
@@ -271,7 +271,7 @@ def _draw(key, least, most, attractors, length):
         spare - clause.sum(dtype=jnp.int32), clause, there, there
     )
 
-    # Who did it, and which nouns stand in between.
+    # The subject, and the nouns in between.
     plural, subject = among(0, 2)[0], among(0, SUBJECTS)[0]
     if attractors is None:
         numbered, plurals = there & (among(0, 2) == 0), among(0, 2)
@@ -317,13 +317,13 @@ def encode(sentence: str) -> np.ndarray:
 
     Args:
         sentence: words of `VOCABULARY`; capitals and punctuation do not matter. What
-            stands from "was" or "were" on is left out.
+            follows from "was" or "were" on is left out.
 
     Returns:
         int32 [T], which `decode` turns into words again.
 
     Raises:
-        ValueError: for unknown words, with what could have been meant, or none at all.
+        ValueError: for unknown words, with suggestions, and for a sentence without words.
 
     Example:
         >>> from jaxrnn.tasks import agreement

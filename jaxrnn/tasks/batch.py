@@ -1,4 +1,4 @@
-"""What every task of numbers or symbols draws."""
+"""The batch that tasks of numbers or symbols return."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 
 class Batch(NamedTuple):
-    """Sequences, what is asked at each step, and which steps count.
+    """Sequences, the target of each step, and which steps are scored.
 
     Fields:
         inputs: [T, B, F] float32, or [T, B] int32 symbols; zero beyond a row's length.
-        targets: [T, B, ...], what is wanted at each step; zero where nothing is asked.
-        mask: bool [T, B], the steps that are asked about and scored.
-        lengths: int32 [B], each row's steps.
+        targets: [T, B, ...], the targets of each step; zero where nothing is asked.
+        mask: bool [T, B], the steps that are scored.
+        lengths: int32 [B], the number of steps of each row.
     """
 
     inputs: jax.Array

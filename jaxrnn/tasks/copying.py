@@ -1,8 +1,8 @@
-"""Copy memory: ten symbols, a long blank, and at a signal the ten symbols again.
+"""Copy memory: repeat ten symbols after a long blank, on a signal.
 
 Hochreiter and Schmidhuber 1997 in spirit; in this form from Arjovsky, Shah and Bengio 2016,
-arXiv:1511.06464. Nothing is to be computed: a carry must hold 10 · log2(8) = 30 bits over a
-blank of any length. Cross-entropy, the mean over all T + 20 steps:
+arXiv:1511.06464. Nothing has to be computed: the carry must hold 10 · log2(8) = 30 bits
+over a blank of any length. Cross-entropy, the mean over all T + 20 steps:
 
     optimum                              0
     memoryless (blanks, then guesses)    10 ln 8 / (T + 20), see `baseline`
@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jaxrnn.tasks.batch import Batch
 
 SYMBOLS = 8  # 1 to 8
-KEPT = 10  # how many of them are to be kept
+KEPT = 10  # how many of them to remember
 BLANK, SIGNAL = 0, 9
-CLASSES = 10  # of inputs and of targets, the blank and the signal among them
+CLASSES = 10  # of inputs and of targets, including the blank and the signal
 OPTIMUM = 0.0
 
 
@@ -57,7 +57,7 @@ def draw(key: jax.Array, batch: int, *, blank: int) -> Batch:
 
 
 def baseline(blank: int) -> float:
-    """The mean cross-entropy, in nats, of who knows the clock and keeps nothing.
+    """The mean cross-entropy, in nats, of a model that knows the step but no symbol.
 
     Args:
         blank: T, as for `draw`.

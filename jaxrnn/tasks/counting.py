@@ -2,13 +2,13 @@
 
 Gers and Schmidhuber 2001, https://doi.org/10.1109/72.963769; compared across cells by
 Weiss, Goldberg and Yahav 2018 (arXiv:1805.04908), who show that an LSTM's cell state can
-count without bound and a GRU's cannot. At each step the set of letters that may come next
-is wanted; a string is accepted if every set is right, and the question is for which n
-beyond the trained ones.
+count without bound and a GRU's cannot. The target of each step is the set of letters that
+may come next. A string is accepted if every set is right. The question is up to which n,
+beyond those of training, strings are accepted.
 
     strings accepted, n from `least` to `most`
     optimum                              1
-    a fixed n, whatever was read         1 / (most - least + 1), see `baseline`
+    a fixed n for all strings            1 / (most - least + 1), see `baseline`
 """
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxrnn.tasks.batch import Batch, clock
 
-VOCABULARY = ("S", "a", "b", "c")  # of inputs: S begins a string
+VOCABULARY = ("S", "a", "b", "c")  # of inputs; S starts a string
 NEXT = ("a", "b", "c", "end")  # of targets
 OPTIMUM = 1.0
 
@@ -90,7 +90,7 @@ def strings(n: jax.Array, *, letters: int = 2, most: int) -> Batch:
 
 
 def baseline(n: tuple[int, int]) -> float:
-    """The share of strings accepted by who ends all of them after one number of letters.
+    """The share of strings accepted by a model that ends all of them at the same n.
 
     Args:
         n: the least and the most, as for `draw`.

@@ -1,8 +1,8 @@
-"""Sequential digits: a handwritten digit, pixel by pixel or row by row; which one was it?
+"""Sequential digits: classify a handwritten digit, read by pixels or by rows.
 
 The shape of "sequential MNIST" (Le, Jaitly and Hinton 2015, arXiv:1504.00941) on a set that
 comes with a package: 1,797 images of 8 by 8 pixels (Alpaydin and Kaynak 1998,
-https://doi.org/10.24432/C50P49), as scikit-learn holds them. It is not MNIST: figures
+https://doi.org/10.24432/C50P49), as in scikit-learn. It is not MNIST: accuracies
 cannot be compared with published ones.
 
     accuracy on the test images
@@ -40,11 +40,11 @@ class Images(NamedTuple):
 
 @functools.cache
 def images(split: str) -> Images:
-    """One of three disjoint splits: 1,097 images to train, 300 to choose, 400 to test.
+    """One of three disjoint splits: 1,097 training, 300 validation and 400 test images.
 
     Args:
-        split: "train", "valid" or "test". The order is always the same, and mixed: the
-            first n of a split are a fair sample of it.
+        split: "train", "valid" or "test". The order is random but always the same,
+            so the first n of a split are a fair sample of it.
 
     Raises:
         ValueError: for another split.
@@ -80,7 +80,7 @@ def draw(
         batch: B, how many images.
         split: see `images`.
         by: "pixels", 64 steps of one number, or "rows", 8 steps of eight.
-        first: draw from the first so many images alone; None: from all.
+        first: draw only from the first so many images; None: from all.
 
     Returns:
         See `sequences`.
@@ -106,7 +106,7 @@ def draw(
 
 
 def sequences(pixels: jax.Array, labels: jax.Array, by: str = "pixels") -> Batch:
-    """Images as sequences, the label wanted at the last step.
+    """Images as sequences; the label is the target of the last step.
 
     Args:
         pixels: [B, 8, 8].
@@ -135,10 +135,10 @@ def sequences(pixels: jax.Array, labels: jax.Array, by: str = "pixels") -> Batch
 
 
 def baseline(split: str = "test") -> float:
-    """The accuracy of the digit that is commonest among the training images.
+    """The accuracy of always answering the most frequent digit of the training images.
 
     Args:
-        split: where it is asked.
+        split: the split to answer for.
 
     Example:
         >>> from jaxrnn.tasks import digits

@@ -1,8 +1,8 @@
-"""Formal languages: read symbols, then answer; asked at lengths that were never trained.
+"""Formal languages: read symbols, then answer, at lengths not seen in training.
 
 Five tasks of Delétang et al. 2023, "Neural Networks and the Chomsky Hierarchy",
 arXiv:2207.02098. The first four are regular: a finite automaton solves them at any length,
-and a recurrent network can be one. To sort, symbols must be counted.
+and a recurrent network can implement one. Sorting needs counters.
 
     accuracy of each answer    without the symbols, 20 of them    optimum
     parity                     0.5                                1
@@ -11,12 +11,12 @@ and a recurrent network can be one. To sort, symbols must be counted.
     modular_arithmetic         0.2                                1
     bucket_sort                0.69                               1
 
-Of sorted symbols the first are low and the last high, so who only counts is right in most
-places: `baseline` has the figure for each length.
+In a sorted row the first symbols are low and the last are high. A model that only knows
+the position is therefore right in most places; `baseline` has the value for each length.
 
-Every task is ``(key, batch, *, length) -> Batch``: int32 inputs [T, B], a row's symbols and
-then `ASK` once for each answer that is wanted; beyond a row's steps 0. Targets are int32
-[T, B], the mask is true where `ASK` stands, `lengths` counts a row's symbols and answers.
+Every task is ``(key, batch, *, length) -> Batch``: int32 inputs [T, B], a row's symbols,
+then `ASK` once for each answer, then zeros. Targets are int32 [T, B], the mask is true at
+each `ASK`, and `lengths` is the number of symbols and answers of a row.
 """
 
 import itertools
@@ -30,7 +30,7 @@ import numpy as np
 from jaxrnn.tasks.batch import Batch, clock
 
 OPTIMUM = 1.0
-# How many different inputs each task has, `ASK` among them, the last.
+# The number of different inputs of each task, with `ASK`, which is the last.
 SYMBOLS = {
     "parity": 3,
     "even_pairs": 3,
@@ -39,7 +39,7 @@ SYMBOLS = {
     "bucket_sort": 6,
 }
 ASK = {name: count - 1 for name, count in SYMBOLS.items()}
-# How many different answers.
+# The number of different answers.
 ANSWERS = dict(zip(SYMBOLS, (2, 2, 5, 5, 5), strict=True))
 OPERATORS = "+-*"  # of modular arithmetic: symbols 5, 6 and 7, after the digits 0 to 4
 
@@ -50,8 +50,8 @@ def parity(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batc
     Args:
         key: a PRNG key.
         batch: B, how many rows.
-        length: how many symbols a row has, or the least and the most, of which each row
-            draws one uniformly.
+        length: the number of symbols per row, or the least and the most, between which
+            each row draws one uniformly.
 
     Returns:
         A `Batch`, T one more than the most symbols: see the module.
@@ -72,7 +72,7 @@ def parity(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batc
 
 
 def even_pairs(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batch:
-    """Whether 01 and 10 together occur an odd number of times: the ends differ.
+    """Whether 01 and 10 together occur an odd number of times, so that the ends differ.
 
     Args:
         key, batch, length: see `parity`.
@@ -98,7 +98,7 @@ def even_pairs(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> 
 def cycle_navigation(
     key: jax.Array, batch: int, *, length: int | tuple[int, int]
 ) -> Batch:
-    """Where on a circle of five places a walk of steps back, none and forth ends.
+    """The last position of a walk on a circle of five: steps back, none or forward.
 
     Args:
         key, batch, length: see `parity`. A symbol less 1 is the step.
@@ -125,7 +125,7 @@ def cycle_navigation(
 def modular_arithmetic(
     key: jax.Array, batch: int, *, length: int | tuple[int, int]
 ) -> Batch:
-    """The value modulo 5 of digits with +, - and * between them; * binds more.
+    """The value modulo 5 of digits with +, - and * between them; * takes precedence.
 
     Args:
         key, batch, length: see `parity`; odd numbers.
@@ -181,7 +181,7 @@ def modular_arithmetic(
 
 
 def bucket_sort(key: jax.Array, batch: int, *, length: int | tuple[int, int]) -> Batch:
-    """The symbols, of five, in order: as many answers as symbols.
+    """The symbols, of five kinds, sorted: as many answers as symbols.
 
     Args:
         key, batch, length: see `parity`.
@@ -215,15 +215,15 @@ TASKS: dict[str, Callable[..., Batch]] = {
 
 
 def baseline(name: str, length: int) -> float:
-    """The accuracy of the best answers of who sees the length but no symbol.
+    """The accuracy of the best answers that use the length but no symbol.
 
     Args:
         name: of `TASKS`.
-        length: how many symbols a row has.
+        length: the number of symbols per row.
 
     Returns:
-        Exact: the probability of the likeliest answer; of `bucket_sort` the mean over the
-        answers of the likeliest symbol in each place.
+        The exact probability of the most likely answer; for `bucket_sort` the mean over
+        places of the probability of the most likely symbol.
 
     Raises:
         ValueError: for another name, or a length that the task does not have.

@@ -1,4 +1,4 @@
-"""Sequences of numbers of which two are marked, as in Hochreiter and Schmidhuber 1997."""
+"""Sequences of numbers, two of them marked, as in Hochreiter and Schmidhuber 1997."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from jaxrnn.tasks.batch import Batch, clock
 def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
     """Numbers in [least, 1), marks -1, 0 or 1, both [T + T // 10, B], and lengths [B].
 
-    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not yet;
-    the first and the last mark are -1, so a marked first number loses its mark.
+    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not
+    marked yet; the first and the last mark are -1, so a marked first number loses its mark.
     """
     if length < 22:
         raise ValueError(f"length: expected 22 steps or more, got {length}.")
@@ -29,7 +29,7 @@ def draw(key: jax.Array, batch: int, *, length: int, least: float) -> tuple:
 
 
 def lost(length: int) -> float:
-    """The probability that the first number was marked, and lost its mark."""
+    """The probability that the first number was marked and lost its mark."""
     return 0.1 + 0.9 / (length // 2 - 1)
 
 

@@ -1,7 +1,7 @@
-"""The multiplication problem: two numbers are marked; wanted is their product.
+"""The multiplication problem: the product of two marked numbers.
 
 Hochreiter and Schmidhuber 1997, experiment 5, https://doi.org/10.1162/neco.1997.9.8.1735:
-what a cell state keeps need not be added up.
+a cell state can store values that are not summed.
 
     mean squared error, T=100
     optimum                   0
@@ -20,9 +20,10 @@ OPTIMUM = 0.0
 def draw(key: jax.Array, batch: int, *, length: int) -> Batch:
     """Draws sequences of numbers in [0, 1) of T to T + T/10 steps, as in the paper.
 
-    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not yet;
-    the first and the last mark are -1. A number whose mark is lost so, being the first,
-    counts as one. The paper calls an answer right that is off by less than 0.04.
+    One of the first ten numbers is marked, and one of the first T/2 - 1 that are not
+    marked yet; the first and the last mark are -1. If the first number is marked, its
+    mark is lost and it counts as one. The paper calls an answer right if its error is
+    below 0.04.
 
     Args:
         key: a PRNG key.
@@ -55,8 +56,8 @@ def baseline(length: int) -> float:
         length: T, as for `draw`.
 
     Returns:
-        The variance of a product of two uniform numbers, 7/144, or where a mark was lost
-        of one number alone.
+        The variance of a product of two uniform numbers, 7/144; where a mark was lost, that
+        of one number.
 
     Example:
         >>> from jaxrnn.tasks import multiplication

@@ -1,15 +1,15 @@
-"""The embedded Reber grammar: the second symbol must be remembered to the last but one.
+"""The embedded Reber grammar: the second symbol comes again as the last but one.
 
 Hochreiter and Schmidhuber 1997, experiment 1 (https://doi.org/10.1162/neco.1997.9.8.1735),
-and as an endless stream that no one cuts, Gers, Schmidhuber and Cummins 2000
-(https://doi.org/10.1162/089976600300015015), whose forget gate the task asks for. A string
-is B, T or P, a string of Reber's grammar, the same T or P again, and E; every branch is
-taken by a fair coin:
+and as an endless stream without boundaries Gers, Schmidhuber and Cummins 2000
+(https://doi.org/10.1162/089976600300015015), the paper of the forget gate. A string
+is B, T or P, a string of Reber's grammar, the same T or P again, and E; every branch has
+probability 1/2:
 
     0 -B-> 1    1 -T-> 2    2 -S-> 2    3 -T-> 3    4 -X-> 3    5 -P-> 4    6 -E-> done
                 1 -P-> 3    2 -X-> 4    3 -V-> 5    4 -S-> 6    5 -V-> 6
 
-At each step the set of symbols that may come next is wanted.
+The target of each step is the set of symbols that may come next.
 
     strings without a wrong set
     optimum                                     1
@@ -41,8 +41,8 @@ _INNER = (
 def _embedded() -> tuple[np.ndarray, np.ndarray]:
     """Symbols and next states, both [states, 2], of the embedded grammar.
 
-    State 0 begins; then 1; two copies of the inner grammar and of the outer symbol after
-    it, one for T and one for P; E; and the state of a string that is over.
+    State 0 is the start, then 1; two copies of the inner grammar and of the outer symbol
+    after it, one for T and one for P; E; and the state after the end.
     """
     size = len(_INNER) + 1
     end = 2 + 2 * size
@@ -67,7 +67,7 @@ def draw(key: jax.Array, batch: int, *, length: int = 40) -> Batch:
         key: a PRNG key.
         batch: B, how many strings.
         length: T, 9 or more: strings are drawn from those of at most so many symbols, in
-            the proportions of the grammar. Of all strings 99.99% have 40 or fewer.
+            the proportions of the grammar. 99.99% of all strings have 40 symbols or fewer.
 
     Returns:
         A `Batch`: int32 inputs [T, B], indices into `VOCABULARY`, 0 beyond a row's length;
@@ -99,14 +99,14 @@ def draw(key: jax.Array, batch: int, *, length: int = 40) -> Batch:
 def draw_continual(
     key: jax.Array, batch: int, *, length: int, whole: bool = False
 ) -> Batch:
-    """Draws streams: strings one after the other, without a sign where one ends.
+    """Draws streams of strings, one after the other, without a mark between them.
 
     Args:
         key: a PRNG key.
         batch: B, how many streams.
-        length: T, symbols in each; the last string is cut off where it is.
-        whole: draws from those streams alone whose last string ends with them, so that one
-            may follow another for as long as training goes on; T is then 9 or more.
+        length: T, symbols in each; the last string is cut off.
+        whole: draws only streams that end with a whole string, so that one stream can
+            follow another without end; T is then 9 or more.
 
     Returns:
         A `Batch` as `draw` returns it, with all steps in the mask; after an E comes a B.
@@ -133,7 +133,7 @@ def draw_continual(
 
 
 def outer(batch: Batch) -> jax.Array:
-    """Where the second symbol of a string is asked for again.
+    """The steps after which the second symbol of a string comes again.
 
     Args:
         batch: what `draw` or `draw_continual` returned.

@@ -1,9 +1,9 @@
-"""Temporal order: two or three far symbols among distractors, and their order is the class.
+"""Temporal order: the class is the order of two or three symbols among distractors.
 
 Hochreiter and Schmidhuber 1997, experiments 6a and 6b,
 https://doi.org/10.1162/neco.1997.9.8.1735. A sequence is B, distractors a to d, and E; at
 random steps near a tenth and a half of it (for three: near a tenth, a third and two
-thirds) stands an X or a Y. XX, XY, YX, YY are the four classes, XXX to YYY eight.
+thirds) there is an X or a Y. XX, XY, YX, YY are the four classes, XXX to YYY eight.
 
     accuracy     two symbols    three symbols
     optimum      1              1
@@ -18,7 +18,7 @@ from jaxrnn.tasks.batch import Batch, clock
 VOCABULARY = ("B", "E", "a", "b", "c", "d", "X", "Y")
 OPTIMUM = 1.0
 BASELINE = {2: 1 / 4, 3: 1 / 8}
-# Where each symbol may stand, in hundredths of the least length, both ends included.
+# The steps of each symbol, in hundredths of the least length, both ends included.
 WINDOWS = {2: ((10, 20), (50, 60)), 3: ((10, 20), (33, 43), (66, 76))}
 _START, _END, _DISTRACTOR, _X = (VOCABULARY.index(symbol) for symbol in "BEaX")
 
@@ -30,8 +30,8 @@ def draw(key: jax.Array, batch: int, *, symbols: int = 2, length: int = 100) -> 
         key: a PRNG key.
         batch: B, how many sequences.
         symbols: how many to put in order, 2 or 3.
-        length: T, the least number of steps, 20 or more; the papers' is 100, and the
-            windows grow and shrink with it.
+        length: T, the least number of steps, 20 or more; 100 in the paper. The
+            windows scale with it.
 
     Returns:
         A `Batch`: int32 inputs [T + T // 10, B], indices into `VOCABULARY`, 0 beyond a

@@ -1,9 +1,10 @@
 """The word problem of a group: the product of all elements read so far, at every step.
 
 Merrill, Petty and Sabharwal 2024, "The Illusion of State", arXiv:2404.08819. A5 is the
-group of the even permutations of five things. No model of a depth that does not grow
-with the length, such as a Transformer or a linear recurrence with diagonal gates, can find
-its products at all lengths (unless TC⁰ = NC¹); a recurrent network can with one layer. Z60,
+group of the even permutations of five things. A model whose depth does not
+grow with the length, such as a Transformer or a linear recurrence with diagonal gates,
+cannot compute its products at all lengths (unless TC⁰ = NC¹). A recurrent network with one
+layer can. Z60,
 addition modulo 60, has as many elements and is the easy counterpart.
 
     accuracy at each step but the first
@@ -72,7 +73,7 @@ def table(group: str) -> np.ndarray:
             product a · b is first a, then b; or "Z60".
 
     Returns:
-        int [60, 60]: at [a, b] stands a · b. Element 0 changes nothing.
+        int [60, 60]; entry [a, b] is a · b. Element 0 is the identity.
 
     Raises:
         ValueError: for another group.
