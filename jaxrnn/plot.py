@@ -76,7 +76,7 @@ def gates(
         )
     drawn = []
     for name, value, ax in zip(values._fields, values, axes, strict=True):
-        title = NAMES.get(name, name)
+        title = NAMES.get(name) or str(name)
         opens = np.min(value, initial=0) >= 0 and np.max(value, initial=1) <= 1
         draw = gate if opens and not title.startswith("candidate") else state
         drawn.append(draw(value, words, title=title, units=units, ax=ax))
@@ -721,12 +721,12 @@ def _mark(ax: "Axes", lines: Sequence[tuple]) -> None:
             x, y = np.asarray(x), np.asarray(y, float)
             if (out := beyond(y)).any():
                 extremes.append(most(y[out]))
-                how = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-                how |= {"color": colour, "markersize": 7, "zorder": 5, "gid": MARK}
-                ax.plot(x[out], np.full(out.sum(), edge), marker, **how)
+                kept = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+                kept |= {"color": colour, "markersize": 7, "zorder": 5, "gid": MARK}
+                ax.plot(x[out], np.full(out.sum(), edge), marker, **kept)
         if extremes:
-            how = {"textcoords": "offset points", "ha": "right", "gid": MARK}
-            how |= {"va": "bottom" if edge == 0 else "top", "color": "0.3"}
+            how: dict[str, Any] = {"textcoords": "offset points", "ha": "right"}
+            how |= {"gid": MARK, "va": "bottom" if edge == 0 else "top", "color": "0.3"}
             at, apart = (1, edge), (-6, 8 if edge == 0 else -8)
             text = f"beyond the axis: {words} {most(extremes):.2g}"
             ax.annotate(text, at, apart, "axes fraction", fontsize="small", **how)
