@@ -482,7 +482,8 @@ def ablation(
     _check("scores", scores, (scores.size,), "one number per unit")
     ax = _axes(ax)
     order = np.argsort(-np.abs(scores - whole), kind="stable")
-    ax.bar(range(len(order)), scores[order], color=COLOURS[0])
+    heights = np.where(np.isfinite(scores), scores, np.nan)[order]
+    ax.bar(range(len(order)), heights, color=COLOURS[0])
     ax.axhline(whole, color=COLOURS[1], linestyle="--", label="all units")
     ax.set_xticks(range(len(order)), [str(unit) for unit in order])
     ax.grid(alpha=0.3, axis="y")

@@ -249,6 +249,17 @@ def test_ablation_is_not_squashed_by_one_unit():
     assert marks(ax)[-1].get_text() == "beyond the axis: up to 1e+05"
 
 
+def test_what_is_infinite_is_marked():
+    ax = plot.traces({"a": [1, np.inf, 3, 2]}, WORDS, title="", ylabel="")
+    assert marks(ax)[0].get_xdata().tolist() == [1]
+    assert marks(ax)[-1].get_text() == "beyond the axis: up to inf"
+    assert ax.get_ylim()[1] < 4
+    ax = plot.ablation([0.5, np.inf, 0.75], 0.5, title="", ylabel="loss")
+    ax.figure.draw_without_rendering()
+    assert marks(ax)[0].get_xdata().tolist() == [0]
+    assert ax.get_ylim()[1] < 1
+
+
 def test_contrast_takes_the_units_that_differ_most_at_the_end():
     one, other = STATE, STATE + [[9, 0, -9], [0, 0, 0], [0, 9, 0], [0.1, -0.5, 0.3]]
     memories = {"cat": one, "cats": other}
