@@ -110,9 +110,9 @@ class Window(NamedTuple):
         resets: bool, True where a document or the corpus begins; pass them to `unroll`.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    resets: np.ndarray
+    inputs: Any
+    targets: Any
+    resets: Any
 
     @property
     def batch_axis(self) -> "Window":
@@ -209,7 +209,7 @@ class Bucket(NamedTuple):
     """
 
     xs: Any
-    lengths: np.ndarray
+    lengths: Any
     labels: Any
 
     @property

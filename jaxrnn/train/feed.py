@@ -83,7 +83,8 @@ class Fed:
         ValueError: for one batch, or something that gives none.
     """
 
-    draw, kind = None, None
+    draw = None
+    kind: dict
 
     def __init__(self, data: Iterable, size: int, batch_axis: Any, mesh: Any):
         check_batches("data", data)

@@ -174,7 +174,7 @@ def fit(
     source = (
         Drawn(data) if callable(data) else Fed(data, steps_per_call, batch_axis, mesh)
     )
-    cut = dict(accumulate=accumulate, batch_axis=batch_axis, mesh=mesh)
+    cut: dict[str, Any] = dict(accumulate=accumulate, batch_axis=batch_axis, mesh=mesh)
     updates = _reused(
         _updates,
         (loss, optimizer, source.draw, update_shared),
@@ -188,7 +188,12 @@ def fit(
             state, batches, at, count
         ),
         evaluate=lambda params, shared: _evaluated(
-            loss, params, each("valid", valid), shared, valid_axis, mesh
+            loss,
+            params,
+            each("valid", () if valid is None else valid),
+            shared,
+            valid_axis,
+            mesh,
         ),
         place=functools.partial(_placed, mesh=mesh),
         failed=functools.partial(_not_finite, gradient, source),
@@ -280,14 +285,14 @@ def _forward(functions, **cut) -> Callable:
 def _reused(make: Callable, functions: tuple, *args: Any, batch_axis: Any, **how: Any):
     """What `make` makes, one for all functions that compute the same: compiled once."""
     leaves, tree = jax.tree.flatten(batch_axis)
-    how = tuple(sorted(how.items()))
-    return _remembered(make, Same(functions), args, tuple(leaves), tree, how)
+    named = tuple(sorted(how.items()))
+    return _remembered(make, Same(functions), args, tuple(leaves), tree, named)
 
 
 @functools.lru_cache(maxsize=4)
-def _remembered(make, functions, args, leaves, tree, how) -> Callable:
+def _remembered(make, functions, args, leaves, tree: Any, named) -> Callable:
     axes = jax.tree.unflatten(tree, leaves)
-    return make(functions.value, *args, batch_axis=axes, **dict(how))
+    return make(functions.value, *args, batch_axis=axes, **dict(named))
 
 
 def _check_no_sweep(folder: Any) -> None:

@@ -188,7 +188,7 @@ class Run:
         self.state, means = call(self.state, group.stacked, start, group.count, stopped)
         self._fetch(end)  # while the device is at work
         means, in_a_row = parallel.to_host((means, self.state.in_a_row))
-        halted = fails is not None and in_a_row >= self.plan.max_nonfinite
+        halted = fails and in_a_row >= self.plan.max_nonfinite
         self.at = int(parallel.to_host(self.state.step)) if halted else end
         seconds = time.perf_counter() - began
         with parallel.together():
@@ -197,7 +197,7 @@ class Run:
             progress.step(self.at, said)
             if self.at == self.plan.steps:
                 self.record.flush(self.at)
-        if halted:
+        if fails and halted:
             raise fails(self.state, group, start, self._home)
         return group.position
 

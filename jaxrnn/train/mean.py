@@ -72,13 +72,13 @@ class Sum(NamedTuple):
     __rmul__ = __mul__
 
 
-def terms(mean: Mean | Sum) -> tuple:
+def terms(mean: Any) -> tuple:
     """The `Mean`s that `mean` is the sum of."""
     return (mean,) if isinstance(mean, Mean) else mean.terms
 
 
 def _added(one: Any, other: Any) -> Any:
-    if isinstance(one, int) and one == 0:  # where sum() begins
+    if type(one) is int and one == 0:  # where sum() begins
         return other
     for mean in (one, other):
         if not isinstance(mean, Mean | Sum):

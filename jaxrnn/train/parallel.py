@@ -1,8 +1,9 @@
 """The batch split over devices: by `shard_map`, with one sum of the gradients.
 
-Left to XLA's own partitioning, the same split was 1.35 to 1.6 times slower on two host
-devices: the loop's collectives cost it. Here every device runs its own loop over its own
-rows, and meets the others once, after the backward pass.
+XLA's own partitioning of the same split was 1.5 to 1.7 times slower on two host devices
+(geometric means over sizes in docs/benchmarks.md), because of collectives inside the loop.
+Here every device runs its own loop over its own rows, and the devices meet once, after the
+backward pass.
 """
 
 import itertools
@@ -130,8 +131,9 @@ def _inferred(batch: Any) -> Any:
 
 def _text(axes: Any) -> str:
     """A tree of ints as it is written in a program."""
-    if isinstance(axes, tuple) and hasattr(axes, "_fields"):
-        fields = zip(axes._fields, map(_text, axes), strict=True)
+    names = getattr(axes, "_fields", None)
+    if isinstance(axes, tuple) and names is not None:
+        fields = [(name, _text(getattr(axes, name))) for name in names]
         inner = ", ".join(f"{name}={value}" for name, value in fields)
         return f"{type(axes).__name__}({inner})"
     if isinstance(axes, tuple):

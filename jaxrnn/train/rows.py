@@ -205,15 +205,15 @@ def _joined(dtypes: list) -> Any:
         dtype = np.result_type(*dtypes)
     except TypeError:
         return None
-    whole = all(d == np.bool_ or jax.dtypes.issubdtype(d, np.integer) for d in dtypes)
-    return None if whole and jax.dtypes.issubdtype(dtype, np.inexact) else dtype
+    whole = all(d == np.bool_ or jax.numpy.issubdtype(d, np.integer) for d in dtypes)
+    return None if whole and jax.numpy.issubdtype(dtype, np.inexact) else dtype
 
 
 def _may_lose(dtype: Any, to: Any) -> bool:
     """Whether integers `dtype` have values that floats `to` do not."""
-    if not jax.dtypes.issubdtype(dtype, np.integer) or dtype == to:
+    if not jax.numpy.issubdtype(dtype, np.integer) or dtype == to:
         return False
-    if not jax.dtypes.issubdtype(to, np.inexact):
+    if not jax.numpy.issubdtype(to, np.inexact):
         return False
     return jax.numpy.iinfo(dtype).max > 2 ** (jax.numpy.finfo(to).nmant + 1)
 
@@ -232,7 +232,7 @@ def is_data(dtype: np.dtype) -> bool:
     """Whether JAX has arrays of it: numbers and bools."""
     if dtype.kind in "biufc":
         return dtype.itemsize <= 8 or dtype == np.complex128
-    return jax.dtypes.issubdtype(dtype, np.number)  # bfloat16 and its like
+    return jax.numpy.issubdtype(dtype, np.number)  # bfloat16 and its like
 
 
 def _said(shape: Sequence) -> str:

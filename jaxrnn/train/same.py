@@ -91,7 +91,8 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
         return "method", _key(value.__func__, seen), _key(value.__self__, seen)
     if isinstance(value, types.FunctionType):
         return _key_of_function(value, each)
-    if dataclasses.is_dataclass(value) and type(value).__dataclass_params__.frozen:
+    params = getattr(type(value), "__dataclass_params__", None)
+    if dataclasses.is_dataclass(value) and params is not None and params.frozen:
         names = [field.name for field in dataclasses.fields(value)]
         return type(value), each(getattr(value, name) for name in names)
     if callable(value) and _of_library(type(value).__module__.partition(".")[0]):

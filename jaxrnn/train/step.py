@@ -279,9 +279,11 @@ def make_forward(loss: Callable, *, batch_axis: Any = None, mesh: Any = None):
     @jax.jit
     def forward(params, carry, shared, batch):
         run = call
-        axes = None if mesh is None else _known_axes(batch, batch_axis)
-        if axes is not None and parallel.rows_divide(batch, axes, parallel.size(mesh)):
-            run = parallel.split_rows(call, mesh, axes)
+        if mesh is not None:
+            axes = _known_axes(batch, batch_axis)
+            count = parallel.size(mesh)
+            if axes is not None and parallel.rows_divide(batch, axes, count):
+                run = parallel.split_rows(call, mesh, axes)
         return run(params, carry, shared, batch, None)
 
     return forward
