@@ -9,7 +9,8 @@ import jaxrnn
 
 # How far the gate is open or shut until the derivative is no normal number any more.
 RANGES = {"bfloat16": 87, "float16": 9.7, "float32": 87, "float64": 708}
-BUDGET = 4  # eps
+# In eps. Half dtypes are rounded once, and so off by half an eps at most.
+BUDGET = {"bfloat16": 0.51, "float16": 0.51, "float32": 4, "float64": 4}
 
 
 def exact(x):
@@ -28,7 +29,7 @@ def test_the_derivative_holds_on_both_sides(dtype):
     for got in (slopes, forwards):
         assert got.dtype == x.dtype
         off = np.abs(np.asarray(got, np.longdouble) - want) / want
-        assert off.max() < BUDGET * eps
+        assert off.max() < BUDGET[dtype] * eps
     assert float(slopes[-1]) > 0
     np.testing.assert_array_equal(jaxrnn.sigmoid(x), jax.nn.sigmoid(x))
 

@@ -442,6 +442,28 @@ INFLUENCE_DOOR = module(
     ("any others", "if types(xs) != types(others):", "if False:"),
     ("widths are not compared", "if len(widths) != 1:", "if False:"),
 )
+SIGMOID = module(
+    "jaxrnn/sigmoid.py",
+    "tests/test_sigmoid.py",
+    ("JAX's own derivative", "return opened, closed, opened * closed", "return opened, closed, opened * (1 - opened)"),
+    ("an overflow is not caught", "jnp.minimum(e, jnp.finfo(x.dtype).max) * opened", "e * opened"),
+    ("rounded three times", "_parts(x.astype(wide(x.dtype)))", "_parts(x)"),
+    ("a second derivative of another sign", "d * (closed - opened)", "d * (opened - closed)"),
+)
+SEQUENCE = module(
+    "jaxrnn/sequence.py",
+    "tests/test_sequence.py",
+    ("the last step of all", "length - 1 - first(valid[::-1])", "length - 1 + 0 * first(valid)"),
+    ("the first valid step, forwards", "first(valid) if reverse else", "first(valid) if not reverse else"),
+    ("a row without steps shows its padding", "return select(found, taken, 0)", "return taken"),
+    ("all steps change places", "return select(valid, jax.tree.map(lambda a: _taken(a, at), xs), 0)", "return select(valid, jax.tree.map(lambda a: jnp.flip(a, 0), xs), 0)"),
+    ("one length for all rows", "alone = not batch and", "alone = False and"),
+)
+SAME_CALL = module(
+    "jaxrnn/cell.py",
+    "tests/test_pickle.py -k replaced",
+    ("a replaced field is forgotten", "as_made = made is not None and all(map(operator.is_, cell, made))", "as_made = made is not None"),
+)
 # fmt: on
 
 
@@ -483,6 +505,9 @@ MODULES = (
     COMPOSE_PARAMS,
     COMPOSE_DOOR,
     INITIALIZERS,
+    SIGMOID,
+    SEQUENCE,
+    SAME_CALL,
     PROBE,
     FLOW,
     THROUGH,
