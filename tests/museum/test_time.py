@@ -210,12 +210,13 @@ def test_a_mask_forgets_nested_states():
 )
 def test_zeros_of_the_padding_become_the_final_state(reverse):
     """The zeros at masked steps were returned as the last output."""
+    # Not to the bit: XLA may compute h for the carry and for hs in two fusions.
     mask = MASK.copy()
     mask[[0, -1]] = False
     last, hs = run(mask=mask, reverse=reverse)
     for b in range(B):
         end = np.flatnonzero(mask[:, b])[0 if reverse else -1]
-        assert_same_bits(last[b], hs[end, b])
+        assert_close(last[b], hs[end, b])
 
 
 @pytest.mark.parametrize("engine", ["gated", "scan"])

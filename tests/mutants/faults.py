@@ -520,4 +520,116 @@ MODULES = (
     ABLATION,
     INFLUENCE_DOOR,
     *MUSEUM,
+    module(
+        "jaxrnn/train/step.py",
+        "tests/train/test_shared.py tests/train/test_population.py -k not sweep",
+        ("an empty batch is an update", "taken = flowed & ~empty", "taken = flowed"),
+        (
+            "an empty batch ends a row of failures",
+            "in_a_row=jnp.where(taken, 0,",
+            "in_a_row=jnp.where(flowed, 0,",
+        ),
+        (
+            "an empty batch keeps the carry",
+            "carry=_select(flowed, carry",
+            "carry=_select(taken, carry",
+        ),
+        (
+            "shared state is not kept from a failure",
+            "shared=_select(flowed, shared, state.shared)",
+            "shared=shared",
+        ),
+        (
+            "update_shared is not told of failures",
+            "update_shared(new, means, good)",
+            "update_shared(new, means, running)",
+        ),
+        (
+            "each part has denominators of its own",
+            "total = sum(term.total / weight for term, weight in pairs)",
+            "total = sum(term.total / _divisor(term.weight) for term, weight in pairs)",
+        ),
+        (
+            "shared state is a sum over parts",
+            "jnp.where(new == old, 0, new - old) / parts",
+            "jnp.where(new == old, 0, new - old)",
+        ),
+        (
+            "every part moves what is not floating",
+            "return jnp.where(first, new - old, jnp.zeros_like(new))",
+            "return new - old",
+        ),
+    ),
+    module(
+        "jaxrnn/train/loop.py",
+        "tests/train/test_population.py tests/train/test_identity.py",
+        (
+            "the best are those of all members",
+            "self.best = _chosen(better, new, self.best)",
+            "self.best = _chosen(better | True, new, self.best)",
+        ),
+        (
+            "no best, and the first params",
+            "never = ~np.isfinite(self.record.best",
+            "never = False & ~np.isfinite(self.record.best",
+        ),
+        (
+            "one call too many after a stop",
+            "told = parallel.agree(terminated()) or self.over",
+            "told = parallel.agree(terminated()) or self.at >= self.plan.steps",
+        ),
+    ),
+    module(
+        "jaxrnn/train/sweep.py",
+        "tests/train/test_population.py",
+        (
+            "a stopped member goes on",
+            "step = _unless(stopped, step)",
+            "step = _unless(stopped & False, step)",
+        ),
+        (
+            "a legacy key is one number",
+            "count = (len(state.step), *state.key.shape)",
+            "count = len(state.step)",
+        ),
+    ),
+    module(
+        "jaxrnn/train/identity.py",
+        "tests/train/test_identity.py",
+        ("another key is the same run", '"data", "loss", "key",', '"data", "loss",'),
+        (
+            "nothing trained is a run too",
+            "home.steps() not in ([], [0])",
+            "home.steps() != []",
+        ),
+        (
+            "the learning rate is no part of it",
+            "comparable and old != new",
+            "comparable and not old",
+        ),
+    ),
+    module(
+        "jaxrnn/train/same.py",
+        "tests/train/test_same.py",
+        (
+            "globals are read once",
+            "outside = [function.__globals__[name] for name in names]",
+            "outside = []",
+        ),
+        (
+            "what may change is a constant",
+            "    raise _Changes\n\n\ndef _call",
+            "    return _Is(value)\n\n\ndef _call",
+        ),
+    ),
+    module(
+        "jaxrnn/train/parallel.py",
+        "tests/train/test_axes.py",
+        ("the first choice will do", "if len(choices) == 1:", "if choices:"),
+        (
+            "rows before time",
+            "return tree.unflatten([1] * len(leaves))",
+            "return tree.unflatten([0] * len(leaves))",
+        ),
+    ),
 )
