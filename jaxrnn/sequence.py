@@ -44,8 +44,9 @@ def last_output(
         >>> there, back = jnp.split(hs, 2, axis=-1)
         >>> there = jaxrnn.last_output(there, lengths=[6, 4])
         >>> back = jaxrnn.last_output(back, lengths=[6, 4], reverse=True)
-        >>> bool((there == carry.forward).all()), bool((back == carry.backward).all())
-        (True, True)
+        >>> ends = there - carry.forward, back - carry.backward
+        >>> bool(max(abs(end).max() for end in ends) < 1e-6)
+        True
     """
     check_flag("reverse", reverse)
     hs = arrays("hs", hs)

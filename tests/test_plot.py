@@ -430,7 +430,7 @@ def test_errors_name_what_is_wrong(draw, match):
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'pip install "jaxrnn\[plot\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'jaxrnn\[plot\]'"):
         plot.gate(GATE, WORDS, title="")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.laws.cases import CELLS, B, H, T, assert_same_bits, example
+from tests.laws.cases import CELLS, B, H, T, assert_close, assert_same_bits, example
 
 LENGTHS = np.array([T, 2, 0])
 MASK = np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]], bool).T
@@ -34,7 +34,8 @@ def test_the_last_output_is_the_final_carry(name, given, reverse):
     options = dict(VALID[given], reverse=reverse)
     carry, hs = jaxrnn.unroll(CELLS[name], params, None, xs, **options)
     last = jaxrnn.last_output(hs, **options)
-    assert_same_bits(last, carry.h if name == "lstm" else carry)
+    # Not to the bit: XLA may compute h for the carry and for hs in two fusions.
+    assert_close(last, carry.h if name == "lstm" else carry)
     twice = jaxrnn.last_output({"h": hs, "both": (hs, 2 * hs)}, **options)
     assert_same_bits(twice["both"], (last, 2 * last))
 

@@ -120,7 +120,8 @@ def fit(
     Returns:
         `Fitted`. Rows are ``{"step", "split": "train" or "valid", "loss", ...}`` with
         the loss's means by name. Those of "train" also have "grad_norm", the loss's
-        "weight", and how many updates were "skipped" and how many batches "empty".
+        "weight" (of a sum: of its first term), and how many updates were "skipped" and
+        how many batches "empty".
 
     Raises:
         ValueError: for options that do not fit, a loss that breaks its contract, or a
@@ -286,13 +287,15 @@ def _reused(make: Callable, functions: tuple, *args: Any, batch_axis: Any, **how
     """What `make` makes, one for all functions that compute the same: compiled once."""
     leaves, tree = jax.tree.flatten(batch_axis)
     named = tuple(sorted(how.items()))
-    return _remembered(make, Same(functions), args, tuple(leaves), tree, named)
+    same = tuple(map(Same, functions))
+    return _remembered(make, same, args, tuple(leaves), tree, named)
 
 
 @functools.lru_cache(maxsize=4)
 def _remembered(make, functions, args, leaves, tree: Any, named) -> Callable:
     axes = jax.tree.unflatten(tree, leaves)
-    return make(functions.value, *args, batch_axis=axes, **dict(named))
+    values = tuple(function.value for function in functions)
+    return make(values, *args, batch_axis=axes, **dict(named))
 
 
 def _check_no_sweep(folder: Any) -> None:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.train import parallel
@@ -39,7 +40,7 @@ def about(loss: Any, state: State, data: Any, **more: Any) -> dict:
 
 def structure(tree: Any) -> dict[str, str]:
     """The dtype and shape of each leaf by its name."""
-    leaves = jax.tree.leaves_with_path(tree)
+    leaves = jax.tree.leaves_with_path(jax.tree.map(jnp.asarray, tree))
     kind = lambda leaf: f"{leaf.dtype} {list(leaf.shape)}"
     return {jax.tree_util.keystr(path) or "value": kind(leaf) for path, leaf in leaves}
 
@@ -103,7 +104,7 @@ def differences(before: dict, now: dict) -> list[str]:
     found = []
     for name in FIELDS:
         old, new = before.get(name), now.get(name)
-        if old == new:
+        if json.dumps(old) == json.dumps(new):  # NaN is itself there
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             names = [k for k in {**old, **new} if old.get(k) != new.get(k)]

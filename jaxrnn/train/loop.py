@@ -195,7 +195,7 @@ class Run:
             tokens = tokens_in(group.batches)
             said = self.record.add(start, self.at, means, seconds, tokens)
             progress.step(self.at, said)
-            if self.at == self.plan.steps:
+            if self.over and not halted:
                 self.record.flush(self.at)
         if fails and halted:
             raise fails(self.state, group, start, self._home)

@@ -44,6 +44,7 @@ class Mean(NamedTuple):
         return Mean(self.total * factor, self.weight)
 
     __rmul__ = __mul__
+    __array_ufunc__ = None  # so that a NumPy number leaves * to us
 
 
 class Sum(NamedTuple):
@@ -70,6 +71,7 @@ class Sum(NamedTuple):
         return Sum(tuple(term * factor for term in self.terms))
 
     __rmul__ = __mul__
+    __array_ufunc__ = None  # so that a NumPy number leaves * to us
 
 
 def terms(mean: Any) -> tuple:

@@ -5,9 +5,9 @@ seeds is compiled for every seed. Here two functions are the same if their code 
 all that they read from outside, as far as that cannot change.
 """
 
-import dataclasses
-import enum
+import dis
 import functools
+import pathlib
 import sys
 import sysconfig
 import types
@@ -18,9 +18,9 @@ import numpy as np
 
 from jaxrnn.cell import Cell
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
-_KNOWN = (type, enum.Enum, types.BuiltinFunctionType, types.EllipsisType, jax.Array)
-_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib"))
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, types.EllipsisType)
+_HERE = str(pathlib.Path(__file__).parents[1])
+_LIBRARIES = (_HERE, *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib")))
 
 
 class Same:
@@ -67,13 +67,10 @@ class _Is:
 
 
 def _key(value: Any, seen: dict[int, int]) -> Any:
-    if isinstance(value, _PLAIN):
-        return type(value), repr(value)
-    if isinstance(value, types.ModuleType):
-        if _of_library(value.__name__):
-            return _Is(value)
-        raise _Changes
-    if isinstance(value, _KNOWN):
+    kind = type(value)
+    if kind in _PLAIN or isinstance(value, np.generic | np.dtype):
+        return kind, repr(value)
+    if _is_fixed(value):
         return _Is(value)
     if id(value) in seen:  # a function that reaches itself
         return "seen", seen[id(value)]
@@ -82,23 +79,33 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, Cell):  # the same if the call that made it is
         make, (*given, options) = _call(value)
         return make, each(given), tuple(options), each(options.values())
-    if isinstance(value, tuple):
-        return type(value), each(value)
-    if isinstance(value, functools.partial):
+    if kind is tuple or (isinstance(value, tuple) and _of_library(kind.__module__)):
+        return kind, each(value)
+    if kind is functools.partial:
         given = each(value.args), tuple(value.keywords), each(value.keywords.values())
         return "partial", _key(value.func, seen), given
-    if isinstance(value, types.MethodType):
+    if kind is types.MethodType:
         return "method", _key(value.__func__, seen), _key(value.__self__, seen)
-    if isinstance(value, types.FunctionType):
+    if kind is types.FunctionType:
         return _key_of_function(value, each)
-    params = getattr(type(value), "__dataclass_params__", None)
-    if dataclasses.is_dataclass(value) and params is not None and params.frozen:
-        names = [field.name for field in dataclasses.fields(value)]
-        return type(value), each(getattr(value, name) for name in names)
-    if callable(value) and _of_library(type(value).__module__.partition(".")[0]):
-        if not isinstance(value, functools._lru_cache_wrapper):
-            return _Is(value)  # a jitted function and its like
     raise _Changes
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether nothing that `value` computes can change: an array of JAX, library code."""
+    if isinstance(value, types.ModuleType):
+        return _of_library(value.__name__)
+    if isinstance(value, type):
+        return _of_library(value.__module__)
+    if isinstance(value, types.BuiltinFunctionType):  # of a module, not of an object
+        return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
+    if isinstance(value, jax.Array | np.ufunc):
+        return True
+    top = (type(value).__module__ or "").partition(".")[0]
+    return callable(value) and top in (
+        "jax",
+        "jaxlib",
+    )  # a jitted function and its like
 
 
 def _call(cell: Cell) -> tuple:
@@ -107,9 +114,10 @@ def _call(cell: Cell) -> tuple:
     return make, arguments if make is not Cell else (*arguments, {})
 
 
-def _key_of_function(function: Any, each: Any) -> Any:
-    library = _of_library(function.__module__)
-    home = sys.modules.get(function.__module__)
+def _key_of_function(function: types.FunctionType, each: Any) -> Any:
+    code, outside = function.__code__, function.__globals__
+    library = code.co_filename.startswith(_LIBRARIES)
+    home = sys.modules.get(function.__module__ or "")
     if library and getattr(home, function.__name__, None) is function:
         return _Is(function)
     cells = []
@@ -121,15 +129,19 @@ def _key_of_function(function: Any, each: Any) -> Any:
     defaults = function.__defaults__ or ()
     named = function.__kwdefaults__ or {}
     # What a library's module holds does not change; the user's may.
-    names = () if library else sorted(_names(function.__code__))
-    names = [name for name in names if name in function.__globals__]
-    outside = [function.__globals__[name] for name in names]
+    names: list[str] = []
+    if not library:
+        if set(vars(function)) - {"__wrapped__"}:
+            raise _Changes
+        names = sorted(name for name in _names(code) if name in outside)
     given = each(defaults), tuple(named), each(named.values())
-    return function.__code__, each(cells), given, tuple(names), each(outside)
+    return code, each(cells), given, tuple(names), each(outside[n] for n in names)
 
 
 def _names(code: types.CodeType) -> set[str]:
     """The names of globals (and attributes) that a function reads, inner ones too."""
+    if any(step.opname.startswith("IMPORT_") for step in dis.get_instructions(code)):
+        raise _Changes  # what is imported there is not among the globals
     found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -138,9 +150,9 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 @functools.cache
-def _of_library(name: str) -> bool:
+def _of_library(name: str | None) -> bool:
     """Whether a module is installed, rather than the user's own."""
-    top = name.partition(".")[0]
+    top = (name or "").partition(".")[0]
     if top == __name__.partition(".")[0] or top in sys.stdlib_module_names:
         return top != "__main__"
     origin = getattr(getattr(sys.modules.get(top), "__spec__", None), "origin", None)

@@ -324,7 +324,7 @@ def _accumulated(
         if len(summed) == 1:
             total = summed[0].total / scale
         else:
-            own = [_divisor(term.weight) for term in summed]
+            own = [_divisor(lax.stop_gradient(term.weight)) for term in summed]
             pairs = zip(summed, over or own, strict=True)
             total = sum(term.total / weight for term, weight in pairs)
         if cut:
@@ -398,7 +398,8 @@ def _moved(parts: int, first: Any, new: Any, old: Any) -> Any:
     if parallel.is_key(new):
         new, old = jax.random.key_data(new), jax.random.key_data(old)
     if jnp.issubdtype(new.dtype, jnp.floating):
-        return jnp.where(new == old, 0, new - old) / parts
+        moves = (new != old) | ~jnp.isfinite(old)
+        return jnp.where(moves, new - _base(old), 0) / parts
     if new.dtype == bool:
         new, old = new.astype(jnp.uint8), old.astype(jnp.uint8)
     return jnp.where(first, new - old, jnp.zeros_like(new))
@@ -409,7 +410,13 @@ def _arrived(old: Any, moved: Any) -> Any:
     if parallel.is_key(old):
         data = jax.random.key_data(old) + moved
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(old))
-    return (old.astype(moved.dtype) + moved).astype(old.dtype)
+    base = _base(old) if jnp.issubdtype(old.dtype, jnp.floating) else old
+    return (base.astype(moved.dtype) + moved).astype(old.dtype)
+
+
+def _base(old: jax.Array) -> jax.Array:
+    """Where the way to the new value starts: an infinity is no such place."""
+    return jnp.where(jnp.isfinite(old), old, jnp.zeros_like(old))
 
 
 def _flow(carry: Any, shared: Any) -> Any:

@@ -219,7 +219,9 @@ def _swept(hypers: dict, runs: list, pattern: State, total: int) -> Swept:
     """One population of the runs of all slices."""
     join = lambda *parts: np.concatenate(parts)[:total]
     state, params, shared = jax.tree.map(join, *(arrays for _, arrays in runs))
-    bests = [run.record.best for run, _ in runs]
+    validated = [name for run, _ in runs for name in run.record.best]
+    names = dict.fromkeys(name for name in validated if name != "step")
+    never = lambda run: np.full(run.program.members, np.nan)
     history = [row for run, _ in runs for row in run.record.history]
     rows = [row for row in history if row["split"] == "train"]
     steps = np.unique(np.array([row["step"] for row in rows], int))
@@ -238,9 +240,8 @@ def _swept(hypers: dict, runs: list, pattern: State, total: int) -> Swept:
         steps=steps,
         means=means,
         valid={
-            name: join(*(best[name] for best in bests))
-            for name in bests[0]
-            if name != "step"
+            name: join(*(run.record.best.get(name, never(run)) for run, _ in runs))
+            for name in names
         },
         history=history,
     )
@@ -477,9 +478,9 @@ def _checked(hypers: Mapping[str, Any], members: int | None = None) -> dict:
     for name, values in hypers.items():
         try:
             array = np.asarray(values)
-        except ValueError:  # ragged
+        except ValueError:  # ragged lists
             array = np.empty(1, object)
-        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        if array.dtype.kind not in "biuf":
             raise ValueError(
                 f"hypers[{name!r}]: expected numbers, got {values!r}. Each member is "
                 "traced with a number; for a choice of another kind, such as a cell, "

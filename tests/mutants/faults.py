@@ -613,13 +613,13 @@ MODULES = (
         "tests/train/test_same.py",
         (
             "globals are read once",
-            "outside = [function.__globals__[name] for name in names]",
-            "outside = []",
+            "tuple(names), each(outside[n] for n in names)",
+            "tuple(names)",
         ),
         (
             "what may change is a constant",
-            "    raise _Changes\n\n\ndef _call",
-            "    return _Is(value)\n\n\ndef _call",
+            "    raise _Changes\n\n\ndef _is_fixed",
+            "    return _Is(value)\n\n\ndef _is_fixed",
         ),
     ),
     module(

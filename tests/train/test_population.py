@@ -307,3 +307,40 @@ def test_strict_dtypes():
         step = train.make_step(loss, optimizer, accumulate=3)
         new, _ = step(state, jnp.arange(3, dtype=jnp.float32))
         np.testing.assert_allclose(new.params, 0.2, 1e-6)
+
+
+def diverging(hyper):
+    def loss(params, carry, batch, key):
+        return None, {
+            "loss": train.mean(
+                (params - batch) ** 2 / jnp.where(hyper["bad"], 0.0, 1.0)
+            )
+        }
+
+    optimizer = optax.sgd(0.1)
+    return train.Trial(
+        loss, optimizer, train.init(jnp.ones(()), optimizer, jax.random.key(0))
+    )
+
+
+@pytest.mark.parametrize("bad", [[0, 1], [1, 0], [1, 1]], ids=str)
+@pytest.mark.parametrize("valid", [None, VALID])
+def test_a_slice_that_diverges_at_once(bad, valid):
+    """Before its first validation and its first row; the other slice has its results."""
+    options = dict(steps=20, log_every=20, valid=valid, valid_every=20, max_nonfinite=2)
+    hypers = train.grid(bad=bad)
+    found = train.sweep(diverging, hypers, BATCHES, at_a_time=1, **options, **OPTIONS)
+    last = found.means["loss"][:, -1]
+    assert np.isnan(last).tolist() == [bool(b) for b in bad]
+    assert [int(n) for n in found.state.skipped] == [2 * b for b in bad]
+    skipped = sum(sum(r["skipped"]) for r in found.history if r["split"] == "train")
+    assert skipped == 2 * sum(bad)
+    if valid is not None and not all(bad):
+        assert np.isnan(found.valid["loss"]).tolist() == [bool(b) for b in bad]
+        assert found.order()[0] == bad.index(0)
+
+
+def test_numpy_numbers_scale_means():
+    mean = train.mean(jnp.arange(4.0))
+    assert float((np.float32(0.5) * mean).value) == 0.75
+    assert float((mean * np.float64(2)).value) == 3.0

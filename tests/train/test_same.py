@@ -1,13 +1,16 @@
 """Functions that compute the same are one; those that may differ are not."""
 
+import dataclasses
 import functools
 import sys
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import jaxrnn
 from jaxrnn import train
@@ -88,6 +91,97 @@ def test_what_may_change_is_itself_alone(value):
     assert Same(made) == Same(made)
     assert Same(made) != Same(closure(value))
     assert Same(of_a_dict(0)) != Same(of_a_dict(0))
+
+
+class Settings:
+    scale = 1.0
+
+
+class Loss(NamedTuple):
+    rate: float
+
+    def __call__(self, x):
+        return x * self.rate * SCALE
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    rate: float
+
+
+class Real(float):
+    """A number with an attribute."""
+
+
+def of_a_class(value):
+    return lambda x: x * Settings.scale
+
+
+def of_an_import(value):
+    def inner(x):
+        import tests.train.cases as cases
+
+        return x * cases.B
+
+    return inner
+
+
+def with_an_attribute(value):
+    inner = lambda x: x * inner.scale
+    inner.scale = value
+    return inner
+
+
+def wrapped(value):
+    return functools.wraps(optax.l2_loss)(lambda x: x * SETTINGS["scale"])
+
+
+MAY_CHANGE = {
+    "class": of_a_class,
+    "NamedTuple of the user's": Loss,
+    "holds one": lambda value: closure(Loss(value)),
+    "frozen dataclass": lambda value: closure(Frozen(value)),
+    "number of a kind of its own": lambda value: closure(Real(value)),
+    "import": of_an_import,
+    "attribute": with_an_attribute,
+    "wrapped": wrapped,
+    "method of a dict": lambda value: closure(SETTINGS.get),
+    "module of Flax": lambda value: closure(nnx.Linear(2, 2, rngs=nnx.Rngs(0))),
+}
+
+
+@pytest.mark.parametrize("name", MAY_CHANGE)
+def test_what_may_change_in_other_ways(name):
+    make = MAY_CHANGE[name]
+    one = make(2.0)
+    assert Same(one) == Same(one)
+    assert Same(one) != Same(make(2.0))
+
+
+def test_a_function_without_a_module():
+    namespace = {"SCALE": 2.0}
+    exec("def loss(x): return x * SCALE", namespace)
+    assert Same(namespace["loss"]) == Same(namespace["loss"])
+
+
+def test_what_may_change_is_compiled_once_all_the_same():
+    traced, numbers = [], [0.5]
+
+    def loss(params, carry, batch, key):
+        traced.append(1)
+        return None, {"loss": train.mean((params * batch - numbers[0]) ** 2)}
+
+    optimizer, batches = optax.sgd(0.1), [np.arange(3.0), np.arange(1.0, 4.0)]
+
+    def run():
+        state = train.init(jnp.ones(()), optimizer, jax.random.key(0))
+        options = dict(steps=6, steps_per_call=2, valid=batches, valid_every=2)
+        train.fit(loss, optimizer, state, batches, progress=False, **options)
+
+    run()
+    once = len(traced)
+    run()
+    assert len(traced) == once
 
 
 def test_arrays_of_jax_do_not_change():

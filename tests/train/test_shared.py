@@ -142,6 +142,39 @@ def test_is_averaged_over_the_parts_of_a_batch(accumulate, devices):
     assert cut.shared["same"] == 0.1
 
 
+def test_an_infinity_is_a_start():
+    """A running minimum from infinity: the average of what the parts make of it."""
+
+    def loss(params, carry, batch, key):
+        lowest = jnp.minimum(carry.shared, batch.min())
+        return train.Carry(None, lowest), {"loss": train.mean(params * batch)}
+
+    state = train.init(
+        jnp.ones(()), OPTIMIZER, jax.random.key(0), shared=jnp.array(jnp.inf)
+    )
+    batch = np.array([[3.0, 1.0, 5.0, 2.0]])
+    for accumulate, want in ((1, 1.0), (2, 1.5), (4, 2.75)):
+        step = train.make_step(loss, OPTIMIZER, accumulate=accumulate)
+        assert step(state, batch)[0].shared == want
+
+
+def test_weights_are_constants_to_the_gradient():
+    """In a sum of means too, whether a batch is cut or not."""
+
+    def loss(params, carry, batch, key):
+        weights = jax.nn.sigmoid(params * batch)
+        total = (jax.lax.stop_gradient(weights) * (params - batch) ** 2).sum()
+        return None, {
+            "loss": train.Mean(total, weights.sum()) + 0.1 * train.mean(params * batch)
+        }
+
+    state = train.init(jnp.array(0.7), OPTIMIZER, jax.random.key(0))
+    batch = np.array([[3.0, -1.0, 0.5, 2.0]])
+    whole, _ = train.make_step(loss, OPTIMIZER)(state, batch)
+    cut, _ = train.make_step(loss, OPTIMIZER, accumulate=2)(state, batch)
+    np.testing.assert_allclose(whole.params, cut.params, 1e-12)
+
+
 def scaled(params, carry, batch, key):
     """A loss in half precision, scaled so that small gradients do not vanish."""
     mean = train.mean((params * batch - 2) ** 2)
