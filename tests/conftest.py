@@ -31,21 +31,29 @@ jax.config.update("jax_num_cpu_devices", 4)
 # tests/laws/test_batch.py compares the two.
 deferred.FEW_ROWS = 3
 
-limit = 1.1e9  # bytes of a worker, of which imports are 0.7e9
 
-
-def pytest_runtest_logfinish():
+class Memory:
     """Drops compiled programs, so that a worker stays below 1.5 GB; it grew to over 4 GB.
 
     The C library keeps freed memory until it is asked to trim. Compiling again costs time,
     so where imports alone are large there is still room for some programs.
     """
-    global limit
-    if resident() > limit and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        jax.clear_caches()
-        gc.collect()
-        libc.malloc_trim(0)
-        limit = max(limit, resident() + 0.25e9)
+
+    limit = 1.1e9  # bytes of a worker, of which imports are 0.7e9
+
+    def pytest_runtest_logfinish(self):
+        if resident() > self.limit and hasattr(
+            libc := ctypes.CDLL(None), "malloc_trim"
+        ):
+            jax.clear_caches()
+            gc.collect()
+            libc.malloc_trim(0)
+            self.limit = max(self.limit, resident() + 0.25e9)
+
+
+def pytest_configure(config):
+    """A plugin, for a hook of this file would not see the doctests of `jaxrnn`."""
+    config.pluginmanager.register(Memory())
 
 
 def resident() -> int:
