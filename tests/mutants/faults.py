@@ -551,8 +551,8 @@ MODULES = (
         ),
         (
             "shared state is a sum over parts",
-            "jnp.where(new == old, 0, new - old) / parts",
-            "jnp.where(new == old, 0, new - old)",
+            "return jnp.where(moves, new - _base(old), 0) / parts",
+            "return jnp.where(moves, new - _base(old), 0)",
         ),
         (
             "every part moves what is not floating",
