@@ -190,7 +190,15 @@ def test_on_a_mesh(whole):
     close([row["loss"] for row in split.history], want)
 
 
-@pytest.mark.parametrize("data", [RAGGED, LIST, draw], ids=["buckets", "list", "drawn"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        RAGGED,
+        pytest.param(LIST, marks=pytest.mark.slow),
+        pytest.param(draw, marks=pytest.mark.slow),
+    ],
+    ids=["buckets", "list", "drawn"],
+)
 def test_a_mesh_is_one_line(data):
     """Nobody says where the rows are, of training and of validation data."""
     options = dict(valid=LIST[:2], valid_every=2, batch_axis=None)

@@ -82,7 +82,7 @@ def test_accumulates():
     close(sweep(accumulate=2).params, swept().params)
 
 
-@pytest.mark.parametrize("at_a_time", [5, 2])
+@pytest.mark.parametrize("at_a_time", [pytest.param(5, marks=pytest.mark.slow), 2])
 def test_survives_bit_for_bit(at_a_time, tmp_path):
     """Stopped in the middle of a slice; rows and arrays are those of one never stopped."""
     options = dict(at_a_time=at_a_time, save_every=3)
@@ -323,8 +323,17 @@ def diverging(hyper):
     )
 
 
-@pytest.mark.parametrize("bad", [[0, 1], [1, 0], [1, 1]], ids=str)
-@pytest.mark.parametrize("valid", [None, VALID])
+@pytest.mark.parametrize(
+    ("bad", "valid"),
+    [
+        ([1, 0], VALID),
+        ([1, 1], None),
+        pytest.param([0, 1], VALID, marks=pytest.mark.slow),
+        pytest.param([0, 1], None, marks=pytest.mark.slow),
+        pytest.param([1, 1], VALID, marks=pytest.mark.slow),
+    ],
+    ids=lambda value: "valid" if value is VALID else str(value),
+)
 def test_a_slice_that_diverges_at_once(bad, valid):
     """Before its first validation and its first row; the other slice has its results."""
     options = dict(steps=20, log_every=20, valid=valid, valid_every=20, max_nonfinite=2)
