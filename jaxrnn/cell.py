@@ -228,7 +228,10 @@ def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -
     """
     have, want = jax.tree.structure(value), jax.tree.structure(expected)
     if have != want:
-        raise ValueError(f"{name}: expected {want}, got {have}. {remedy}")
+        said, wanted = structure_of(value), structure_of(expected)
+        if said == wanted:
+            said, wanted = f"{have}", f"{want}"
+        raise ValueError(f"{name}: expected {wanted}, got {said}. {remedy}")
     got = jax.tree.leaves_with_path(value)
     for (path, a), e in zip(got, jax.tree.leaves(expected), strict=True):
         a = a if hasattr(a, "dtype") else np.asarray(a)
@@ -239,6 +242,26 @@ def check_like(name: str, value: Any, expected: Any, remedy: str, dtypes=True) -
                 f"{name}{jax.tree_util.keystr(path)}: expected {kind}{list(e.shape)}, "
                 f"got {came}{list(a.shape)}. {remedy}"
             )
+
+
+def structure_of(tree: Any) -> str:
+    """A pytree as a reader writes it: ``LSTMCarry(h, c)``, ``(array, None)``."""
+    if tree is None or isinstance(tree, str):
+        return repr(tree)
+    if isinstance(tree, dict):
+        items = [f"{name!r}: {structure_of(value)}" for name, value in tree.items()]
+        return "{" + ", ".join(items) + "}"
+    names = getattr(tree, "_fields", None)
+    if isinstance(tree, tuple) and names is not None:
+        fields = [(name, structure_of(getattr(tree, name))) for name in names]
+        inner = [n if said == "array" else f"{n}={said}" for n, said in fields]
+        return f"{type(tree).__name__}({', '.join(inner)})"
+    if isinstance(tree, tuple):
+        return f"({', '.join(map(structure_of, tree))}{',' * (len(tree) == 1)})"
+    if isinstance(tree, list):
+        return f"[{', '.join(map(structure_of, tree))}]"
+    leaf = jax.tree.structure(tree) == jax.tree.structure(0)
+    return "array" if leaf and hasattr(tree, "shape") else type(tree).__name__
 
 
 def wide(dtype: Any) -> np.dtype:

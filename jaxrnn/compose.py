@@ -15,7 +15,7 @@ from jaxrnn.gated import Gated, gated
 def stack(*cells: Cell) -> Cell:
     """Cells on top of each other: each reads the outputs of the one before.
 
-    Unrolled layer by layer, so that each keeps its own fast way.
+    It is unrolled layer by layer, so each layer keeps its fast engine.
 
     Args:
         cells: from the bottom up, of any widths and kinds.

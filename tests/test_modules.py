@@ -339,7 +339,7 @@ def test_between_the_layers_is_what_is_given():
             ("GRU", H),
             {"dropout": 0.1, "num_layers": 2},
             {"carry": (np.ones((B, H)),)},
-            r"carry: expected PyTreeDef\(\(\*, \*\)\), got PyTreeDef\(\(\*,\)\)",
+            r"carry: expected \(array, array\), got \(array,\)",
         ),
         (jaxrnn.gru(H), {}, {"lengths": [9, 1, 1]}, "lengths: expected 0 to 5"),
         (jaxrnn.gru(H), {}, {"xs": np.ones(F)}, "xs: expected"),

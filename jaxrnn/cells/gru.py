@@ -99,7 +99,7 @@ def gru(
         A cell with params `GRUParams` and a carry ``h [*batch, H]``.
 
     Raises:
-        ValueError: for a width that is no positive integer, an update bias of another
+        ValueError: for a width that is not a positive integer, an update bias of another
             shape, or both biases.
 
     Example:

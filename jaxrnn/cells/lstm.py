@@ -105,7 +105,7 @@ def lstm(
         A cell with params `LSTMParams` and a carry `LSTMCarry`.
 
     Raises:
-        ValueError: for a width that is no positive integer, a forget bias of another
+        ValueError: for a width that is not a positive integer, a forget bias of another
             shape, or both biases.
 
     Example:

@@ -72,7 +72,7 @@ def simple_rnn(
         A cell with params `SimpleRNNParams` and a carry ``h [*batch, H]``.
 
     Raises:
-        ValueError: for a width that is no positive integer or an unknown activation.
+        ValueError: for a width that is not a positive integer or an unknown activation.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn

@@ -287,7 +287,7 @@ def buckets(
         for leaf in leaves:
             if not leaf.shape or len(leaf) != len(lengths):
                 raise ValueError(
-                    f"labels: expected {len(lengths)}, one a sequence, got "
+                    f"labels: expected {len(lengths)}, one per sequence, got "
                     f"{len(leaf) if leaf.shape else 'a scalar'}. A list is one array."
                 )
         labels = jax.tree.unflatten(structure, map(np.asarray, leaves))

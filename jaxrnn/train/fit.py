@@ -78,11 +78,11 @@ def fit(
     callback: Callable | None = None,
     progress: bool = True,
 ) -> Fitted:
-    """Trains from `state` until its step is `steps`, or on from where a folder stands.
+    """Trains from `state` until its step is `steps`, starting from the folder's newest checkpoint if there is one.
 
     With a `folder`, calling it again is resuming: a run that was killed at any moment and
     called again ends with the same params, optimizer state and ``metrics.jsonl``, bit for
-    bit, as one that was not. SIGTERM saves and leaves by ``SystemExit(143)``.
+    bit, as a run that was not killed. SIGTERM saves and leaves by ``SystemExit(143)``.
 
     Args:
         loss, optimizer: see `make_step`.

@@ -114,7 +114,8 @@ def differences(before: dict, now: dict) -> list[str]:
             if len(names) > 3:
                 found.append(f"{name}: {len(names) - 3} more")
         else:
-            found.append(f"{name} was {old}, now {new}")
+            where = " (that of train.init)" if name == "key" else ""
+            found.append(f"{name}{where} was {old}, now {new}")
     return found
 
 

@@ -147,6 +147,18 @@ class Run:
         """Whether no update is left to make."""
         return self.at >= self.plan.steps or not self._running().any()
 
+    def ended(self) -> str:
+        """Why no update is left to make."""
+        if self.at >= self.plan.steps:
+            return f"is complete at step {self.at}: nothing to do"
+        if self._stopped().all():
+            return (
+                f"stopped at step {self.at} of {self.plan.steps}, after "
+                f"{self.plan.patience} validations without a better loss: nothing to do. "
+                "A larger patience goes on"
+            )
+        return f"stopped at step {self.at} of {self.plan.steps}: nothing to do"
+
     def save(self, position: Any) -> None:
         """A checkpoint of all that the run is; `position` is where its data stand."""
         assert self._home is not None
@@ -245,6 +257,10 @@ def train(
     progress: bool,
 ) -> Run:
     """A run from its first update, or from where its folder stands, to its last."""
+    if callback is not None and not callable(callback):
+        raise ValueError(
+            f"callback: expected a function of a row, a dict, got {callback!r}."
+        )
     if plan.patience is not None and not validates:
         raise ValueError("patience: expected `valid` too, to see what is better.")
     if folder is not None and not source.seekable:
@@ -271,7 +287,7 @@ def train(
                 "goes on."
             )
         if run.over:
-            lines.append(f"{name} is complete at step {run.at}: nothing to do")
+            lines.append(f"{name} {run.ended()}")
         elif run.at and folder is not None:
             lines.append(f"{name} resumed at step {run.at}")
         done = plan.steps if run.over else run.at

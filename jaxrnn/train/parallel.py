@@ -47,7 +47,8 @@ def check_mesh(mesh: Any) -> None:
     """Raises ValueError unless `mesh` is None or a mesh of one axis."""
     if mesh is not None and (not isinstance(mesh, Mesh) or len(mesh.axis_names) != 1):
         raise ValueError(
-            f"mesh: expected a mesh of one axis, got {mesh}. Such as data_mesh()."
+            f"mesh: expected a mesh of one axis, got {mesh}. Write "
+            "mesh=train.data_mesh() for all devices, or data_mesh(2) for two."
         )
 
 

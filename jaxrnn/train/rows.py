@@ -79,7 +79,7 @@ class Rows:
         self.name = name
         if isinstance(given, dict | str | bytes) or hasattr(given, "_fields"):
             raise ValueError(
-                f"{name}: expected a list of arrays [T, ...] or of trees, one a sequence, "
+                f"{name}: expected a list of arrays [T, ...] or of trees, one per sequence, "
                 f"got {_short(given)}."
             )
         if not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):

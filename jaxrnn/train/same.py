@@ -139,10 +139,13 @@ def _key_of_function(function: types.FunctionType, each: Any) -> Any:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """The names of globals (and attributes) that a function reads, inner ones too."""
-    if any(step.opname.startswith("IMPORT_") for step in dis.get_instructions(code)):
-        raise _Changes  # what is imported there is not among the globals
-    found = set(code.co_names)
+    """The names of globals that a function reads, inner functions too."""
+    found = set()
+    for step in dis.get_instructions(code):
+        if step.opname.startswith("IMPORT_"):
+            raise _Changes  # what is imported there is not among the globals
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            found.add(step.argval)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= _names(constant)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxrnn.cell import check_like
+from jaxrnn.cell import check_like, structure_of
 from jaxrnn.train import parallel
 from jaxrnn.train.mean import Mean, Sum, terms
 
@@ -79,7 +79,7 @@ def init(
             Validation sees it, checkpoints hold it, `make_step` says how it is updated.
 
     Raises:
-        ValueError: where `params` holds something that is no floating array, or `key` is
+        ValueError: where `params` holds something that is not a floating array, or `key` is
             no PRNG key.
 
     Example:
@@ -91,6 +91,7 @@ def init(
         (0, True)
     """
     params = _floating(params)
+    check_functions(init, optimizer)
     _check_key(key)
     zero = jnp.zeros((), jnp.int32)
     carry, shared = jax.tree.map(jnp.asarray, (carry, shared))
@@ -165,6 +166,7 @@ def make_step(
         True
     """
     check_count("accumulate", accumulate)
+    check_functions(loss, optimizer)
     parallel.check_mesh(mesh)
     optimizer = optax.with_extra_args_support(optimizer)
     gradient = make_gradient(
@@ -456,10 +458,11 @@ def returned(loss: Callable, *given: Any) -> tuple[Any, dict[str, Mean | Sum]]:
     example = 'Return `carry, {"loss": train.mean(losses)}`.'
     pair = isinstance(found, tuple) and len(found) == 2
     if not pair or isinstance(found, Mean):
-        raise ValueError(f"loss: expected (carry, means), got {found!r}. {example}")
+        got = structure_of(found)
+        raise ValueError(f"loss: expected (carry, means), got {got}. {example}")
     _, means = found
     if not isinstance(means, dict) or "loss" not in means:
-        raise ValueError(f"loss: {wanted}, got {means!r}. {example}")
+        raise ValueError(f"loss: {wanted}, got {structure_of(means)}. {example}")
     for name, mean in means.items():
         if name in RESERVED:
             raise ValueError(
@@ -471,9 +474,28 @@ def returned(loss: Callable, *given: Any) -> tuple[Any, dict[str, Mean | Sum]]:
             scalars = part is not None and not any(map(np.shape, part))
             if not scalars:
                 raise ValueError(
-                    f"loss: {wanted}, of scalars, got {mean!r} for {name!r}. {example}"
+                    f"loss: {wanted}, of scalars, got {structure_of(mean)} for {name!r}. "
+                    f"{example}"
                 )
     return found
+
+
+def check_functions(loss: Any, optimizer: Any) -> None:
+    """Raises ValueError for a loss that cannot be called, or no optimizer of Optax."""
+    if not callable(loss):
+        raise ValueError(
+            "loss: expected a function (params, carry, batch, key) -> (carry, means), "
+            f"got {type(loss).__name__}."
+        )
+    wanted = all(
+        callable(getattr(optimizer, name, None)) for name in ("init", "update")
+    )
+    if not wanted:
+        raise ValueError(
+            "optimizer: expected an optax.GradientTransformation, got "
+            f"{getattr(optimizer, '__name__', type(optimizer).__name__)}. "
+            "Call it: optax.adam(1e-3)."
+        )
 
 
 def check_state(state: Any) -> None:

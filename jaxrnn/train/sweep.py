@@ -127,7 +127,7 @@ def sweep(
             the slice where it was.
         accumulate, batch_axis: see `make_step`.
         at_a_time: how many members are trained together; None: all. The last slice is
-            filled up with copies, so that one program serves all.
+            padded with copies, so that all slices use one program.
         mesh: of one axis, over which members are split; None: one device.
         max_nonfinite: see above.
 
@@ -276,6 +276,12 @@ def grid(**axes: Iterable) -> dict[str, np.ndarray]:
         >>> train.grid(rate=[0.1, 0.2], seed=range(2))["rate"].tolist()
         [0.1, 0.1, 0.2, 0.2]
     """
+    for name, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ValueError(
+                f"{name}: expected numbers, got {values!r}. A single one is written "
+                f"{name}=[0.1]."
+            )
     combinations = list(itertools.product(*(list(values) for values in axes.values())))
     if not axes or not combinations:
         raise ValueError(

@@ -437,7 +437,7 @@ ERRORS = {
     ),
     "label tuple": (
         lambda: train.buckets([[1], [2]], 2, labels=(0, 1)),
-        "labels: expected 2, one a sequence, got a scalar",
+        "labels: expected 2, one per sequence, got a scalar",
     ),
     "ragged labels": (
         lambda: train.buckets([[1], [2]], 2, labels=[[1], [1, 2]]),

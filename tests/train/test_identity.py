@@ -46,7 +46,10 @@ def folder(tmp_path_factory):
 
 
 OTHER = {
-    "key": (dict(state=start(1)), r"key was \[0, 0\], now \[0, 1\]"),
+    "key": (
+        dict(state=start(1)),
+        r"key \(that of train.init\) was \[0, 0\], now \[0, 1\]",
+    ),
     "a parameter more": (
         dict(state=start(b=jnp.zeros(3))),
         r"params: \['b'\] was absent, now float64 \[3\]",
@@ -126,6 +129,17 @@ def test_what_it_does_is_said(tmp_path, caplog, capsys):
     assert capsys.readouterr().out == ""
     fit(tmp_path, 6, progress=True)
     assert f"{tmp_path} is complete at step 6" in capsys.readouterr().out
+
+
+def test_a_stop_says_its_reason(tmp_path, caplog):
+    worse = [np.full((2, 2), -9.0)]
+    options = dict(valid=worse, valid_every=2, patience=2, data=[np.full((2, 2), 9.0)])
+    fit(tmp_path, 40, **options)
+    with caplog.at_level(logging.INFO, "jaxrnn"):
+        fit(tmp_path, 60, **options)
+        fit(tmp_path, 60, **options | {"patience": 3})
+    assert "step 6 of 60, after 2 validations without a better" in caplog.messages[0]
+    assert "resumed at step 6" in caplog.messages[1]
 
 
 def test_lines_where_there_is_no_terminal(capsys):

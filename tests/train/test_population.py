@@ -182,6 +182,12 @@ def test_what_is_no_number(values):
         train.sweep(trial, {"a": values}, BATCHES, steps=1)
 
 
+@pytest.mark.parametrize("values", [None, 0.1, "0.1"])
+def test_an_axis_that_is_no_list(values):
+    with pytest.raises(ValueError, match=r"rate: expected numbers, got .*rate=\[0.1\]"):
+        train.grid(rate=values)
+
+
 def test_print_shows_a_table(capsys):
     print(swept().table(most=2))
     said = capsys.readouterr().out

@@ -158,6 +158,13 @@ def test_what_may_change_in_other_ways(name):
     assert Same(one) != Same(make(2.0))
 
 
+def test_an_attribute_is_no_global(monkeypatch):
+    """A global that is named as a field of the batch is not read."""
+    make = lambda: lambda batch: batch.labels + batch.xs
+    monkeypatch.setattr(sys.modules[__name__], "labels", np.ones(3), raising=False)
+    assert Same(make()) == Same(make())
+
+
 def test_a_function_without_a_module():
     namespace = {"SCALE": 2.0}
     exec("def loss(x): return x * SCALE", namespace)

@@ -236,6 +236,16 @@ def test_errors(name):
         train.make_step(wrong, OPTIMIZER, **options)(start(), batches(1)[0])
 
 
+def test_what_is_no_optimizer():
+    for wrong in (optax.adam, None, loss):
+        with pytest.raises(ValueError, match=r"optimizer: expected an optax.Grad"):
+            train.init(start().params, wrong, jax.random.key(0))
+    with pytest.raises(ValueError, match="loss: expected a function"):
+        train.make_step(OPTIMIZER, loss)
+    with pytest.raises(ValueError, match="callback: expected a function"):
+        fit(start(), draw, steps=1, callback="print")
+
+
 def test_params_are_no_state():
     with pytest.raises(
         ValueError, match=r"expected a train.State, got GRUParams.*init"
