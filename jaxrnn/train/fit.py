@@ -78,7 +78,7 @@ def fit(
     callback: Callable | None = None,
     progress: bool = True,
 ) -> Fitted:
-    """Trains from `state` until its step is `steps`, starting from the folder's newest checkpoint if there is one.
+    """Trains from `state`, or from its folder's newest checkpoint, until step `steps`.
 
     With a `folder`, calling it again is resuming: a run that was killed at any moment and
     called again ends with the same params, optimizer state and ``metrics.jsonl``, bit for

@@ -79,8 +79,8 @@ class Rows:
         self.name = name
         if isinstance(given, dict | str | bytes) or hasattr(given, "_fields"):
             raise ValueError(
-                f"{name}: expected a list of arrays [T, ...] or of trees, one per sequence, "
-                f"got {_short(given)}."
+                f"{name}: expected a list of arrays [T, ...] or of trees, one per "
+                f"sequence, got {_short(given)}."
             )
         if not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
             raise ValueError(

@@ -79,14 +79,14 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, Cell):  # the same if the call that made it is
         make, (*given, options) = _call(value)
         return make, each(given), tuple(options), each(options.values())
-    if kind is tuple or (isinstance(value, tuple) and _of_library(kind.__module__)):
+    if isinstance(value, tuple) and (kind is tuple or _of_library(kind.__module__)):
         return kind, each(value)
-    if kind is functools.partial:
+    if isinstance(value, functools.partial) and kind is functools.partial:
         given = each(value.args), tuple(value.keywords), each(value.keywords.values())
         return "partial", _key(value.func, seen), given
-    if kind is types.MethodType:
+    if isinstance(value, types.MethodType):
         return "method", _key(value.__func__, seen), _key(value.__self__, seen)
-    if kind is types.FunctionType:
+    if isinstance(value, types.FunctionType):
         return _key_of_function(value, each)
     raise _Changes
 
