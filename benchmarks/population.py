@@ -26,7 +26,7 @@ import jaxrnn
 from benchmarks import report, timing
 from benchmarks.machine import machine
 from jaxrnn import train
-from jaxrnn.train.fit import many
+from jaxrnn.train.loop import Plan, many
 from jaxrnn.train.step import make_step
 from jaxrnn.train.sweep import _programs
 
@@ -110,13 +110,17 @@ def contestants(members, at_a_time, hidden, updates, devices):
             {name: values[some] for name, values in hypers.items()}
             for some in np.split(chosen, len(chosen) // size)
         ]
-        programs = _programs(trial, hypers, (), updates, mesh, 5)
+        names = "steps_per_call log_every save_every valid_every keep max_nonfinite"
+        counts = dict.fromkeys(names.split(), updates)
+        plan = Plan.checked(steps=updates, patience=None, **counts)
+        programs = _programs(trial, hypers, (), plan, mesh)
 
         def run():
             found = []
             for part in parts:
                 state = programs.start(part)
-                _, means = programs.call(part, state, stacked, 0, updates)
+                stopped = np.zeros(size, bool)
+                _, means = programs.call(part, state, stopped, stacked, 0, updates)
                 found.append(means["loss"].total / means["loss"].weight)
             return np.concatenate(found, axis=1)[0, :members]
 

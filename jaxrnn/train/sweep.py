@@ -21,17 +21,11 @@ from jaxrnn.train.step import Carry, State, check_count, make_step, returned
 
 
 class Trial(NamedTuple):
-    """One member of a population: what `fit` would be given.
-
-    Fields:
-        loss, optimizer, state: see `fit`.
-        update_shared: see `make_step`.
-    """
+    """One member of a population: the first three arguments of `fit`."""
 
     loss: Callable
     optimizer: optax.GradientTransformation
     state: State
-    update_shared: Callable | None = None
 
 
 class Swept(NamedTuple):
@@ -102,6 +96,7 @@ def sweep(
     at_a_time: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     max_nonfinite: int = 5,
+    update_shared: Callable | None = None,
     callback: Callable | None = None,
     progress: bool = True,
 ) -> Swept:
@@ -125,7 +120,7 @@ def sweep(
         folder: see `fit`. Each slice of the population has a folder in it,
             ``members-0-8`` for the first eight, and a sweep that was killed goes on in
             the slice where it was.
-        accumulate, batch_axis: see `make_step`.
+        accumulate, batch_axis, update_shared: see `make_step`.
         at_a_time: how many members are trained together; None: all. The last slice is
             padded with copies, so that all slices use one program.
         mesh: of one axis, over which members are split; None: one device.
@@ -189,8 +184,9 @@ def sweep(
             )
     slices = {start: f"members-{start}-{min(start + size, total)}" for start in starts}
     folders = _folders(folder, list(slices.values()))
-    cut = dict(accumulate=accumulate, batch_axis=batch_axis)
-    programs = _programs(trial, hypers, data, plan, mesh, **cut)
+    how: dict[str, Any] = dict(accumulate=accumulate, batch_axis=batch_axis)
+    how["update_shared"] = update_shared
+    programs = _programs(trial, hypers, data, plan, mesh, **how)
     runs = []
     for start, name in slices.items():
         count = min(size, total - start)
@@ -380,9 +376,7 @@ class _Programs(NamedTuple):
         )
 
 
-def _programs(
-    trial, hypers, data, plan, mesh, *, accumulate=1, batch_axis=None
-) -> _Programs:
+def _programs(trial, hypers, data, plan, mesh, **how) -> _Programs:
     def tried(hyper):
         made = trial(hyper)
         if not isinstance(made, Trial) or not isinstance(made.state, State):
@@ -406,14 +400,8 @@ def _programs(
 
     def call(hyper, state, stopped, batches, at, count):
         made = tried(hyper)
-        step = make_step(
-            made.loss,
-            made.optimizer,
-            accumulate=accumulate,
-            batch_axis=batch_axis,
-            max_nonfinite=plan.max_nonfinite,
-            update_shared=made.update_shared,
-        )
+        most = plan.max_nonfinite
+        step = make_step(made.loss, made.optimizer, max_nonfinite=most, **how)
         if plan.patience is not None:
             step = _unless(stopped, step)
         draw = data if callable(data) else None

@@ -50,7 +50,7 @@ def test_noise_in_training_only(program):
     digits = xs[:6, :8], labels[:8]
 
     def value(noise, key):
-        loss, _, state, _ = program.trial(cell, program.Settings(noise=noise), hyper)
+        loss, _, state = program.trial(cell, program.Settings(noise=noise), hyper)
         return float(loss(state.params, None, digits, key)[1]["loss"].value)
 
     one, other = program.jax.random.split(program.jax.random.key(0))

@@ -27,21 +27,23 @@ def trial(hyper, key=jax.random.key):
 
     optimizer = optax.sgd(hyper["rate"], momentum=0.5)
     state = train.init(jnp.array(2.0), optimizer, key(3), shared=jnp.zeros(()))
-    react = lambda state, means, finite: state.shared + 0.001
-    return train.Trial(loss, optimizer, state, react)
+    return train.Trial(loss, optimizer, state)
+
+
+def react(state, means, finite):
+    return state.shared + 0.001
 
 
 OPTIONS = dict(steps_per_call=2, progress=False)
 PATIENT = dict(steps=24, valid=VALID, valid_every=2, patience=2, log_every=3)
+PATIENT["update_shared"] = react
 
 
 @functools.cache
 def alone(n, **options):
     """Member n by `fit`."""
     hyper = {name: values[n] for name, values in HYPERS.items()}
-    loss, optimizer, state, react = trial(hyper)
-    how = PATIENT | OPTIONS | options
-    return train.fit(loss, optimizer, state, BATCHES, update_shared=react, **how)
+    return train.fit(*trial(hyper), BATCHES, **PATIENT | OPTIONS | options)
 
 
 def sweep(**options):
@@ -125,8 +127,7 @@ def test_a_folder_of_another_sweep(tmp_path):
     with pytest.raises(ValueError, match="holds another run: hypers: rate was"):
         run(hypers=train.grid(rate=RATES[::-1]), folder=tmp_path)
     hyper = {"rate": 0.1}
-    loss, optimizer, state, react = trial(hyper)
-    alone = functools.partial(train.fit, loss, optimizer, state, BATCHES, steps=2)
+    alone = functools.partial(train.fit, *trial(hyper), BATCHES, steps=2)
     with pytest.raises(ValueError, match="holds a sweep"):
         alone(folder=tmp_path, **OPTIONS)
     alone(folder=tmp_path / "other", **OPTIONS)
@@ -159,12 +160,11 @@ def test_keys_of_either_kind(name):
     found = train.sweep(made, hypers, draw, steps=3, **OPTIONS)
     for n in range(2):
         hyper = {"rate": np.float32(0.1), "seed": hypers["seed"][n]}
-        loss, optimizer, state, _ = made(hyper)
-        fitted = train.fit(loss, optimizer, state, draw, steps=3, **OPTIONS)
+        fitted = train.fit(*made(hyper), draw, steps=3, **OPTIONS)
         np.testing.assert_allclose(found.params[n], fitted.params, 1e-6)
         key = found.member(n).key
-        assert key.dtype == state.key.dtype
-        assert_same_bits(key, state.key)
+        assert key.dtype == fitted.state.key.dtype
+        assert_same_bits(key, fitted.state.key)
 
 
 def test_a_key_that_is_none():

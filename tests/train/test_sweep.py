@@ -82,7 +82,7 @@ def separate(kind, n):
     """Member n by `fit`, with its hyperparameters as numbers."""
     made, data = KINDS[kind]
     hyper = {name: values[n] for name, values in HYPERS.items()}
-    loss, optimizer, state, _ = made(hyper)
+    loss, optimizer, state = made(hyper)
     options = dict(steps=STEPS, steps_per_call=5, progress=False)
     fitted = train.fit(loss, optimizer, state, data, **options)
     return fitted, train.evaluate(loss, fitted.params, VALID)
