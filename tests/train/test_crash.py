@@ -122,7 +122,7 @@ def test_terminated(tmp_path):
 
 
 def test_second_writer_refuses_and_a_killed_first_leaves_no_lock(tmp_path):
-    first = begin(tmp_path, "--pace", 0.2)
+    first = begin(tmp_path, "--pace", 2)  # longer than the second takes to start
     while "step" not in first.stdout.readline():
         assert first.poll() is None
     second = begin(tmp_path)
