@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxrnn.cell import check_like, structure_of
+from jaxrnn.cell import check_like, structure_of, wide
 from jaxrnn.train import parallel
 from jaxrnn.train.mean import Mean, Sum, terms
 
@@ -341,8 +341,8 @@ def _accumulated(
             params, over, first, carry, batch, key
         )
         # Half precision would lose small parts beside the sum of many.
-        wide = lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32))
-        return carry, (jax.tree.map(wide, grads), means, moved)
+        grads = jax.tree.map(lambda g: g.astype(wide(g.dtype)), grads)
+        return carry, (grads, means, moved)
 
     def weights(first, carry, batch, key):
         """What the loss's means divide by: known without computing any of them."""

@@ -313,6 +313,10 @@ def test_strict_dtypes():
         step = train.make_step(loss, optimizer, accumulate=3)
         new, _ = step(state, jnp.arange(3, dtype=jnp.float32))
         np.testing.assert_allclose(new.params, 0.2, 1e-6)
+        half = train.init(jnp.bfloat16(0), optimizer, jax.random.key(0))
+        step = train.make_step(loss, optimizer, accumulate=3)
+        new, _ = step(half, jnp.arange(3, dtype=jnp.bfloat16))
+        np.testing.assert_allclose(float(new.params), 0.2, 2**-8)
 
 
 def diverging(hyper):
