@@ -16,8 +16,10 @@ whole, so that a run goes on with another number of devices or processes.
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -253,7 +255,22 @@ def _try_room(path: Path, values: dict) -> None:
 def _orbax(name: str, before: str) -> Callable:
     """A function of Orbax by its name, which was another `before` 0.12."""
     v1 = need("orbax.checkpoint").v1
-    return getattr(v1, name if hasattr(v1, name) else before)
+    if hasattr(v1, name):
+        return getattr(v1, name)
+
+    @functools.wraps(getattr(v1, before))
+    def quietly(*args, **options):
+        wrong = lambda record: (
+            not str(record.msg).startswith("TensorStore data files not")
+        )
+        logger = logging.getLogger("absl")
+        logger.addFilter(wrong)  # 0.11 looks for a name that no file has
+        try:
+            return getattr(v1, before)(*args, **options)
+        finally:
+            logger.removeFilter(wrong)
+
+    return quietly
 
 
 def _write(path: Path, step: int, values: dict, notes: dict) -> None:

@@ -304,8 +304,9 @@ def many(step: Callable, draw: Callable | None, size: int) -> Callable:
     """``(state, batches, start, count) -> (state, means)``: updates in one loop.
 
     How many is no part of the program, so the bits of a run do not depend on where calls
-    end. `batches` and `means` are trees of [room, ...]; with `draw`, `batches` is None and
-    the room is `size`. `start` is the step of the state.
+    end; a room of one alone is another program to XLA. `batches` and `means` are trees of
+    [room, ...]; with `draw`, `batches` is None and the room is `size`. `start` is the step
+    of the state.
     """
 
     def call(state, batches, start, count):

@@ -11,7 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from orbax.checkpoint import v1 as ocp
+
+from jaxrnn.train import checkpoint
 
 ROOT = __file__.split("/tests/")[0]
 KILLS = 20
@@ -42,8 +43,9 @@ def finish(*processes):
 def outcome(folder, step):
     """Everything that must not depend on how the run went: all bits of it."""
     path = folder / "checkpoints" / str(step)
-    about = ocp.metadata(path).custom_metadata
-    return (folder / "metrics.jsonl").read_bytes(), about, ocp.load(path)
+    about = checkpoint._about(path, step)
+    saved = checkpoint._orbax("load", "load_pytree")(path)
+    return (folder / "metrics.jsonl").read_bytes(), about, saved
 
 
 def assert_same(one, other):
