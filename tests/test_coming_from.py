@@ -1,17 +1,13 @@
-"""Every page of docs/coming_from runs as a reader copies it: all blocks, one process.
+"""Every page of docs/coming_from runs as a reader copies it: all blocks, one process."""
 
-A page whose library is not installed is skipped, unless JAXRNN_PEERS=1 says that all of
-them must be there.
-"""
-
-import importlib.util
-import os
 import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
+
+from tests.installed import need
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "coming_from"
@@ -39,10 +35,7 @@ def page(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_page_runs(name):
-    package = LIBRARIES[name]
-    # Not importorskip: Keras does not import before the page has chosen its backend.
-    if os.environ.get("JAXRNN_PEERS") != "1" and not importlib.util.find_spec(package):
-        pytest.skip(f"{package} is not installed")
+    need(LIBRARIES[name])
     ignored = [option for warning in THEIRS for option in ("-W", warning)]
     run = [sys.executable, "-W", "error", *ignored, "-c", "\n".join(blocks(page(name)))]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)

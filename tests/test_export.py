@@ -1,8 +1,7 @@
 """Export: symbolic sizes mean what numbers mean; what was exported says the same alone.
 
 StableHLO is read back by a process in which jaxrnn cannot be imported. ONNX models are
-run by onnxruntime; where that or jax2onnx is missing these tests are skipped, unless
-JAXRNN_PEERS=1 says that both must be there.
+run by onnxruntime.
 """
 
 import os
@@ -19,6 +18,7 @@ from jax import export
 import jaxrnn
 from jaxrnn import convert
 from jaxrnn.convert import onnx
+from tests.installed import need
 from tests.laws import cases
 from tests.laws.cases import F, assert_close, randomise
 
@@ -204,13 +204,6 @@ ONNX_CELLS = {
 }
 
 
-def need_onnx():
-    """Skips where a package is missing."""
-    for package in ("jax2onnx", "onnxruntime"):
-        if os.environ.get("JAXRNN_PEERS") != "1":
-            pytest.importorskip(package, reason=f"{package}: pip install jaxrnn[onnx]")
-
-
 def in_onnxruntime(model, arrays):
     import onnxruntime
 
@@ -223,7 +216,7 @@ def in_onnxruntime(model, arrays):
 
 def same_in_onnx(cell, time, batch, which, dtype=np.float32, **static):
     """The model of `cell` with the options `which` gives JAX's values, for two sizes."""
-    need_onnx()
+    need("jax2onnx", "onnxruntime")
 
     def flat(params, carry, xs, options):
         return [*jax.tree.leaves((carry, xs)), *(options[name] for name in which)]
@@ -250,7 +243,6 @@ def same_in_onnx(cell, time, batch, which, dtype=np.float32, **static):
         assert_close(in_onnxruntime(model, arrays), expected, tolerance)
 
 
-@pytest.mark.xdist_group("onnx")
 @pytest.mark.parametrize(
     ("which", "time", "batch"),
     [
@@ -265,7 +257,6 @@ def test_onnx(name, which, time, batch):
         same_in_onnx(ONNX_CELLS[name], time, batch, which)
 
 
-@pytest.mark.xdist_group("onnx")
 @pytest.mark.parametrize(
     "engine",
     [
@@ -280,10 +271,9 @@ def test_onnx_of_reversed_time(name, engine):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("onnx")
 def test_onnx_of_what_jit_has_seen():
     """A compiled function is traced anew, so that its reversed scans are found."""
-    need_onnx()
+    need("jax2onnx", "onnxruntime")
     cell = CELLS["bidirectional"]
     with jax.enable_x64(False):
         params, _, xs, _ = draw(cell, 9, 5, np.float32)
@@ -295,17 +285,15 @@ def test_onnx_of_what_jit_has_seen():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("onnx")
 @pytest.mark.parametrize("name", CELLS)
 def test_onnx_in_float64(name):
     same_in_onnx(CELLS[name], "t", "b", OPTIONS, np.float64)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("onnx")
 def test_onnx_of_pytrees():
     """Arguments and result are flattened; names go to their leaves; jit stays as it was."""
-    need_onnx()
+    need("jax2onnx", "onnxruntime")
     cell = jaxrnn.stack(jaxrnn.lstm(5), jaxrnn.gru(3))
     with jax.enable_x64(False):
         params, carry, xs, _ = draw(cell, 6, 3, np.float32)

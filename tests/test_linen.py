@@ -172,6 +172,7 @@ def test_params_as_the_cell_has_them_are_refused():
         rnn.apply({"params": {"cell": tree}}, None, inputs()[..., :3])
 
 
+@pytest.mark.slow
 def test_sharding_metadata():
     names = {"wx": (None, "model"), "wh": ("data", "model"), "b": ("model",)}
     rnn = jaxrnn.linen.LSTM(4, num_layers=2, sharding=names)

@@ -138,7 +138,9 @@ def test_without_a_carry_it_is_the_initial_one(build):
 
 @package
 @pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
-@pytest.mark.parametrize("time_major", [False, True])
+@pytest.mark.parametrize(
+    "time_major", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_any_number_of_batch_axes(build, batch, time_major):
     module = build(jaxrnn.gru(H), time_major=time_major)
     params, carry, xs = cases.example("gru", batch)

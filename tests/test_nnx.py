@@ -217,6 +217,7 @@ def test_orbax_checkpoint(tmp_path):
     saver.close()
 
 
+@pytest.mark.slow
 def test_sharding_metadata():
     mesh = jax.make_mesh(
         (2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2

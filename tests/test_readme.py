@@ -1,12 +1,13 @@
 """Every fenced python block of README and docs runs as it stands, in its own process."""
 
-import os
 import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
+
+from tests.installed import need
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,9 +28,8 @@ def marked(name):
 
 @pytest.mark.parametrize("name", [marked(name) for name in BLOCKS])
 def test_block(name):
-    if "onnxruntime" in BLOCKS[name] and os.environ.get("JAXRNN_PEERS") != "1":
-        for package in ("jax2onnx", "onnxruntime"):
-            pytest.importorskip(package, reason=f"{package}: pip install jaxrnn[onnx]")
+    if "onnxruntime" in BLOCKS[name]:
+        need("jax2onnx", "onnxruntime")
     run = [sys.executable, "-W", "error", "-c", BLOCKS[name]]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

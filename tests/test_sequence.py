@@ -126,7 +126,9 @@ def test_errors(run, options, said):
         run(None)
 
 
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize(
+    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("make", [jaxrnn.lstm, jaxrnn.gru, jaxrnn.simple_rnn])
 def test_dynamics_without_inputs(make, engine):
     """Inputs of no features: what runs is the recurrent part and the bias alone."""

@@ -75,7 +75,9 @@ def test_numbers_and_integers():
     assert jaxrnn.sigmoid(1j * jnp.ones(2)).dtype == jnp.complex128
 
 
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize(
+    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("dtype", "bias"), [("bfloat16", 6), ("float16", 9), ("float32", 17)]
 )

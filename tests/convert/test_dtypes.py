@@ -1,7 +1,5 @@
 """Half precision, sums and overflow: what comes in, and what each library then loads."""
 
-import importlib.util
-import os
 import warnings
 
 import jax
@@ -12,6 +10,7 @@ import pytest
 import jaxrnn
 from jaxrnn import convert
 from tests.convert.libraries import LIBRARIES, B, F, T, cell_of
+from tests.installed import need
 from tests.laws import cases
 from tests.peers.runs import MODULES
 
@@ -231,8 +230,11 @@ def test_haikus_one_is_added_before_rounding():
     np.testing.assert_allclose(back[2 * H : 3 * H], half["b"][:H].astype(float), 1e-4)
 
 
+@pytest.mark.slow
 def test_torch_takes_both_halves_from_numpy():
-    torch = pytest.importorskip("torch")
+    need("torch")
+    import torch
+
     for dtype in HALF:
         cell = jaxrnn.bidirectional(jaxrnn.gru(H, dtype=dtype))
         params = cases.randomise(3, cell.init(jax.random.key(0), 3))
@@ -269,7 +271,9 @@ def test_cudnn_gets_float32():
 @pytest.mark.slow
 def test_equinox_trains_bfloat16_fields():
     """Its filters do not know NumPy's bfloat16 as a float."""
-    eqx = pytest.importorskip("equinox")
+    need("equinox")
+    import equinox as eqx
+
     for dtype in HALF:
         cell = eqx.nn.GRUCell(3, H, key=jax.random.key(0), dtype=dtype)
         params = cast(SMALL, dtype)
@@ -301,9 +305,7 @@ QUICK = [("linen", "gru"), ("nnx", "lstm"), ("haiku", "lstm"), ("equinox", "gru"
 )
 def test_half_precision_in_each_library(library, kind, dtype):
     """Loaded as documented, into its float32 network: the same outputs, in float32."""
-    package = MODULES[library].split(".")[0]
-    if os.environ.get("JAXRNN_PEERS") != "1" and not importlib.util.find_spec(package):
-        pytest.skip(f"{package} is not installed")
+    need(MODULES[library].split(".")[0])
     random = np.random.RandomState(list(f"{library} {kind}".encode()))
     peer = LIBRARIES[library]
     network = peer.make(kind, 1, 1, random)
@@ -346,8 +348,10 @@ def test_files_of_half_precision(tmp_path):
         convert.load_safetensors(path, much | {"n": np.ones(3)}, dtype="float32")
 
 
+@pytest.mark.slow
 def test_a_whole_way_through_files_to_torch(tmp_path):
-    torch = pytest.importorskip("torch")
+    need("torch")
+    import torch
     from safetensors.torch import load_file
 
     half = cast(SMALL, "bfloat16")

@@ -1,6 +1,5 @@
 """Files of params: what is written is read, and nothing else is."""
 
-import importlib
 import json
 import os
 import struct
@@ -13,6 +12,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import convert
+from tests.installed import need
 from tests.laws import cases
 
 CELL = jaxrnn.stack(jaxrnn.bidirectional(jaxrnn.gru(4)), jaxrnn.lstm(5))
@@ -299,16 +299,10 @@ def test_no_file(tmp_path):
         convert.load_safetensors(tmp_path, PARAMS)
 
 
-def the_torch():
-    """torch, which `make slow` installs; elsewhere a test without it is skipped."""
-    if os.environ.get("JAXRNN_PEERS") != "1":
-        pytest.importorskip("torch", reason="torch is not installed: see `make slow`")
-    return importlib.import_module("torch")
-
-
 @pytest.mark.slow
 def test_a_file_of_torch(tmp_path):
-    torch = the_torch()
+    need("torch")
+    import torch
     from safetensors.torch import save_file
 
     module = torch.nn.LSTM(3, 4, num_layers=2, bidirectional=True)
@@ -331,7 +325,9 @@ def test_a_file_of_torch(tmp_path):
 
 @pytest.mark.slow
 def test_a_torch_module_may_train_on(tmp_path):
-    torch = the_torch()
+    need("torch")
+    import torch
+
     module = torch.nn.GRU(3, 4)
     _, params = convert.from_torch(module.state_dict())
     before = jax.tree.map(np.array, params)

@@ -18,6 +18,7 @@ import jaxrnn
 import jaxrnn.linen
 import jaxrnn.nnx
 from jaxrnn import convert, train
+from tests.installed import need
 from tests.laws import cases
 
 F, H = 3, 4
@@ -138,10 +139,13 @@ def test_a_missing_bias_is_zeros():
         ("prune.random_unstructured", "pruning"),
     ],
 )
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 @pytest.mark.parametrize("prefix", ["", "net.rnn."])
 def test_torch_undoes_what_it_put_in_place_of_a_weight(way, what, prefix):
-    torch = pytest.importorskip("torch")
+    need("torch")
+    import torch
+
     importlib.import_module("torch.nn.utils.prune")
     rnn = torch.nn.GRU(F, H, bidirectional=True)
     plain = list(rnn.state_dict())

@@ -1,12 +1,6 @@
 """Round trips with the libraries themselves, in float32 and to 1e-6: their weights give
 here what they give there, and ours give there what they give here.
-
-A library that is not installed is skipped, unless JAXRNN_PEERS=1 says that all of them
-must be there.
 """
-
-import importlib.util
-import os
 
 import jax
 import numpy as np
@@ -14,6 +8,7 @@ import pytest
 
 import jaxrnn
 from tests.convert.libraries import LIBRARIES, PAIRS, B, F, T, cell_of
+from tests.installed import need
 from tests.peers.runs import MODULES
 
 FORMS = [(1, 1), (2, 1), (1, 2), (2, 2)]
@@ -24,9 +19,7 @@ CASES = [(*pair, *form) for pair in PAIRS for form in FORMS]
 def marked(case):
     """Both layers and both ways, or neither, are slow; one of the two is nightly."""
     when = pytest.mark.slow if case[2] == case[3] else pytest.mark.nightly
-    return pytest.param(
-        *case, marks=[pytest.mark.xdist_group(case[0]), *[when] * (case not in QUICK)]
-    )
+    return pytest.param(*case, marks=[when] * (case not in QUICK))
 
 
 def close(a, b):
@@ -39,10 +32,7 @@ def close(a, b):
     ("library", "kind", "layers", "ways"), [marked(case) for case in CASES]
 )
 def test_there_and_back(library, kind, layers, ways):
-    package = MODULES[library].split(".")[0]
-    # Not importorskip: Keras does not import before its backend is chosen.
-    if os.environ.get("JAXRNN_PEERS") != "1" and not importlib.util.find_spec(package):
-        pytest.skip(f"{package} is not installed")
+    need(MODULES[library].split(".")[0])
     random = np.random.RandomState(list(f"{library} {kind} {layers}{ways}".encode()))
     peer = LIBRARIES[library]
     network = peer.make(kind, layers, ways, random)

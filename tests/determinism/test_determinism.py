@@ -44,6 +44,7 @@ def process(folder, name, **environment):
     """``cell -> way -> kind -> arrays`` of a process of its own."""
     path = folder / f"{name}.npz"
     variables = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    variables["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # each compiles for itself
     subprocess.run(
         [sys.executable, "-m", "tests.determinism.program", "--out", str(path)],
         env=variables | environment,

@@ -34,6 +34,7 @@ def test_split_is_stratified_and_shares_nothing(program):
     assert program.split()[2][1].tolist() == parts[2][1].tolist()
 
 
+@pytest.mark.slow
 def test_sizes_are_about_equal(program):
     count = lambda tree: sum(a.size for a in program.jax.tree.leaves(tree))
     hyper = {"rate": 1e-3, "seed": 0}

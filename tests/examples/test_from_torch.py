@@ -1,18 +1,17 @@
 """The network that moves says the same before and after each move, and learns in both."""
 
-import os
 import sys
 
 import numpy as np
 import pytest
 
 from tests.examples.load import load
+from tests.installed import need
 
 
 @pytest.mark.slow
 def test_the_journey():
-    if os.environ.get("JAXRNN_PEERS") != "1":
-        pytest.importorskip("torch")
+    need("torch")
     program = load("from_torch")
     settings = program.Settings(length=12, hidden=16, torch_steps=60, jax_steps=80)
     born, taught, moved, learned, back = program.run(settings)

@@ -7,6 +7,8 @@ import pytest
 from experiments import agreement, page
 from experiments.catalogue import EXPERIMENTS, KNOWN
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_page_and_figures_are_made_of_the_results():

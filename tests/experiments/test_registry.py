@@ -93,6 +93,7 @@ def test_what_is_not_finite_is_refused(runs):
     assert not registry.path_of(one, False).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one", EXPERIMENTS, ids=lambda one: one.name)
 def test_settings_are_plain_and_seeds_are_ten_or_more(one):
     for settings in (one.settings, one.quick):

@@ -13,6 +13,8 @@ from experiments.training import Task
 from experiments.word_problem import linear
 from jaxrnn.tasks import Batch, adding, temporal_order
 
+pytestmark = pytest.mark.slow
+
 
 def draw(key):
     return adding.draw(key, 4, length=6)

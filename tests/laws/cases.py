@@ -123,13 +123,12 @@ STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
 
 
 def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:
-    """Parametrises ``name``: one worker for all tests of a cell, which share compiled
-    functions; the cells that are not among `quick` are slow, or nightly."""
+    """Parametrises ``name``; the cells that are not among `quick` are slow, or nightly."""
 
     def marks(name):
         when = pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow
         later = quick is not None and name not in quick
-        return [pytest.mark.xdist_group(name), *[when] * later]
+        return [when] * later
 
     return pytest.mark.parametrize(
         "name", [pytest.param(name, marks=marks(name)) for name in names]

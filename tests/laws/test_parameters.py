@@ -171,6 +171,7 @@ def test_the_same_key_draws_the_same_and_layers_differ():
     assert float(jnp.abs(both.forward.wx - both.backward.wx).max()) > 0.1
 
 
+@pytest.mark.slow
 def test_a_population_starts_without_batched_lapack():
     """jit(vmap(init)) must not hang: jaxlib's batched QR waits for its own threads."""
     cell = jaxrnn.stack(jaxrnn.lstm(4), jaxrnn.gru(5))

@@ -83,7 +83,7 @@ def oracle(name, reverse):
 
 
 @most
-@directions
+@directions_apart
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):

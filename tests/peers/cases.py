@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jaxrnn
 
@@ -45,11 +44,6 @@ class Result(NamedTuple):
     carry: Any
     hs: Any
     grads: Any
-
-
-def on_one_worker(pairs: list) -> list:
-    """All peers of a case on one xdist worker: what is cached is computed once."""
-    return [pytest.param(*p, marks=pytest.mark.xdist_group(p[1])) for p in pairs]
 
 
 def cell_of(name: str) -> jaxrnn.Cell:

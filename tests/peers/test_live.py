@@ -1,11 +1,9 @@
 """Law 3, live: jaxrnn's values and gradients are those of the peers themselves.
 
 To 1e-10 in float64 and 1e-5 in float32, by both engines, with the weights that `maps`
-translates. A peer that is not installed is skipped, unless JAXRNN_PEERS=1 says that all
-of them must be there.
+translates.
 """
 
-import os
 from functools import cache
 
 import jax
@@ -13,19 +11,13 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from tests.installed import need
 from tests.peers import cases, maps, runs
 
 FORMS = ("stack", "bidirectional", "lengths", "stack bidirectional lengths")
 PAIRS = maps.PAIRS + [
     ("torch", f"{kind} {form}") for kind in maps.MAPS["torch"] for form in FORMS
 ]
-
-
-def need(peer):
-    """Skips the test where the peer is missing; under JAXRNN_PEERS=1 it fails."""
-    if os.environ.get("JAXRNN_PEERS") != "1":
-        pytest.importorskip(runs.MODULES[peer].split(".")[0])
-    return runs.load(peer)
 
 
 @cache
@@ -47,9 +39,9 @@ def ours(name, dtype, engine):
         pytest.param("scan", "float32", marks=pytest.mark.nightly),
     ],
 )
-@pytest.mark.parametrize(("peer", "name"), cases.on_one_worker(PAIRS))
+@pytest.mark.parametrize(("peer", "name"), PAIRS)
 def test_values_and_gradients_are_the_peers(peer, name, dtype, engine):
-    need(peer)
+    need(runs.MODULES[peer].split(".")[0])
     result = theirs(peer, name, dtype)
     assert all(a.dtype == dtype for a in jax.tree.leaves(result))
     cases.assert_close(ours(name, dtype, engine), result, dtype)
@@ -58,7 +50,9 @@ def test_values_and_gradients_are_the_peers(peer, name, dtype, engine):
 @pytest.mark.slow
 def test_the_gradient_of_b_is_that_of_either_of_torchs_biases():
     """Here without the maps: b is any sum of two biases, but for the GRU's n."""
-    torch = need("torch")
+    need("torch")
+    import torch
+
     case = cases.draw("gru")
     params, H = case.params, cases.HIDDEN
     module = torch.nn.GRU(cases.FEATURES, H, dtype=torch.float64)

@@ -41,7 +41,7 @@ def ours(name, dtype, engine):
 
 
 @pytest.mark.parametrize("engine", ["scan", "gated"])
-@pytest.mark.parametrize(("peer", "name", "dtype"), cases.on_one_worker(RUNS))
+@pytest.mark.parametrize(("peer", "name", "dtype"), RUNS)
 def test_values_and_gradients_are_the_stored_ones(peer, name, dtype, engine):
     result = ours(name, dtype, engine)
     cases.assert_close(result, stored(name, peer, result), dtype)

@@ -35,6 +35,7 @@ PROBES = {
     ),
 }
 SLOW = pytest.mark.slow
+QUICK = ("flow", "ablation", "spectrum")
 
 
 def started(cell):
@@ -42,7 +43,9 @@ def started(cell):
     return params, randomise(2, cell.initial_carry(params, XS[0]))
 
 
-@pytest.mark.parametrize("kind", PROBES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k in QUICK else SLOW) for k in PROBES]
+)
 @pytest.mark.parametrize(
     "cell", [STACK, pytest.param(MIXED, marks=SLOW)], ids=["stack", "mixed"]
 )

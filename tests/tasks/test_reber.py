@@ -83,6 +83,7 @@ def test_every_set_of_a_stream():
     assert np.asarray(batch.mask).all()
 
 
+@pytest.mark.slow
 def test_whole_streams_may_follow_one_another():
     """All of them end with a string, and are as likely as among streams that may not."""
     length = 19  # the shortest two strings and one symbol more, or one long string

@@ -102,7 +102,11 @@ def flipped(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [truncated, emptied, flipped, os.remove])
+@pytest.mark.parametrize(
+    "damage",
+    [flipped, *(pytest.param(d, marks=pytest.mark.slow) for d in (truncated, emptied))]
+    + [os.remove],
+)
 def test_damage_to_any_file(two, damage, tmp_path):
     """The one before is used, loudly; or what is read is right to the bit."""
     names = [p.relative_to(two) for p in files(two / "checkpoints" / "200")]

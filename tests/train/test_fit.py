@@ -169,6 +169,7 @@ def test_validation_weighs_tokens(whole):
     assert fitted.best == best
 
 
+@pytest.mark.slow
 def test_patience_and_the_best(tmp_path):
     """Validated on what it must unlearn, it stops, and gives back the best."""
     valid = [(xs, lengths) for xs, lengths in batches(2, seed=5)]
@@ -190,6 +191,7 @@ def test_patience_and_the_best(tmp_path):
     assert resumed.history == fitted.history
 
 
+@pytest.mark.slow
 def test_on_a_mesh(whole):
     """Four devices, ragged rows: the sum over all is that of one device."""
     data, _, fitted, _ = whole
@@ -372,6 +374,7 @@ def test_data_that_end_lose_no_update(tmp_path):
     assert (tmp_path / "checkpoints" / "6").exists()
 
 
+@pytest.mark.slow
 def test_arrays_that_are_filled_again():
     """An iterator may reuse its arrays; each update has its own batch."""
 

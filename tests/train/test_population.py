@@ -152,7 +152,10 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(k, marks=pytest.mark.slow if "shared" in k else ()) for k in KEYS],
+)
 def test_keys_of_either_kind(name):
     draw = lambda key: jax.random.normal(key, (4, 2))
     hypers = train.grid(rate=[0.1], seed=[5, 6])

@@ -38,7 +38,7 @@ SLOW = ("lstm", QUICK, "bare", "stack", "bidirectional")
 def marks(name, transformation):
     quick = name == QUICK and transformation in UNDER
     when = pytest.mark.slow if name in SLOW else pytest.mark.nightly
-    return [pytest.mark.xdist_group(name)] + ([] if quick else [when])
+    return [] if quick else [when]
 
 
 GRID = [
