@@ -1,6 +1,7 @@
 """What the Flax modules of `jaxrnn.nnx` and `jaxrnn.linen` share: no state, no Flax."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,6 +82,13 @@ def check_module(cell: Any, dropout: Any) -> None:
         raise ValueError(
             f"dropout: expected a jaxrnn.stack for dropout between its layers, got "
             f"{cell!r}."
+        )
+    if dropout and len(cell.parts) == 1:
+        warnings.warn(
+            f"dropout: {dropout} does nothing, for it acts between layers and there is "
+            "one layer.",
+            UserWarning,
+            stacklevel=3,
         )
 
 

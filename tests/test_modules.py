@@ -279,6 +279,12 @@ def test_dropout_acts_between_the_layers_alone(build):
 
 
 @package
+def test_dropout_between_one_layer_and_nothing_is_said(build):
+    with pytest.warns(UserWarning, match=r"dropout: 0\.1 does nothing.* one layer"):
+        build(("GRU", H), dropout=0.1)
+
+
+@package
 def test_dropout_keeps_half_scaled_by_two(build):
     """Seen through a second layer that shows what it reads."""
     show = jaxrnn.Cell(

@@ -14,7 +14,7 @@ from jaxrnn.extra import need
 from jaxrnn.train import parallel
 from jaxrnn.train.data import about, longest_run, told
 from jaxrnn.train.rows import array, is_data
-from jaxrnn.train.step import State
+from jaxrnn.train.step import State, check_function
 
 # The key of drawn data is folded from the run's key with this number; no step has it.
 DATA = np.uint32(2**32 - 1)
@@ -49,6 +49,7 @@ class Drawn:
     seekable, position, kind = True, None, {"kind": "drawn"}
 
     def __init__(self, draw: Callable):
+        check_function("data", draw, "key")
         self.draw = draw
 
     def seek(self, position: Any) -> None:

@@ -29,6 +29,7 @@ from jaxrnn.train.same import Same
 from jaxrnn.train.step import (
     State,
     check_count,
+    check_loss,
     check_state,
     make_forward,
     make_gradient,
@@ -250,6 +251,7 @@ def evaluate(
         >>> train.evaluate(loss, 1.0, [jnp.array([3.0, 3.0]), jnp.array([1.0])])
         {'loss': 2.6666666666666665}
     """
+    check_loss(loss)
     batch_axis = batch_axis_of(batches, batch_axis)
     found = _evaluated(loss, params, each("batches", batches), shared, batch_axis, mesh)
     return {name: plain(value) for name, value in found.items()}

@@ -27,7 +27,7 @@ from jaxrnn.train.data import Bucket, Window
 from jaxrnn.train.feed import Drawn, Fed, Group, drawn
 from jaxrnn.train.progress import Progress, shown
 from jaxrnn.train.record import Record
-from jaxrnn.train.step import State, check_count
+from jaxrnn.train.step import State, check_count, check_function
 
 
 class Program(NamedTuple):
@@ -257,10 +257,8 @@ def train(
     progress: bool,
 ) -> Run:
     """A run from its first update, or from where its folder stands, to its last."""
-    if callback is not None and not callable(callback):
-        raise ValueError(
-            f"callback: expected a function of a row, a dict, got {callback!r}."
-        )
+    if callback is not None:
+        check_function("callback", callback, "row")
     if plan.patience is not None and not validates:
         raise ValueError("patience: expected `valid` too, to see what is better.")
     if folder is not None and not source.seekable:

@@ -41,8 +41,10 @@ def array(name: str, value: Any, wanted: str = "an array of numbers or bools") -
         try:
             made = np.asarray(value)
         except Exception as error:
+            ragged = "inhomogeneous" in str(error)  # of all that NumPy says
+            reason = "Its parts differ in shape." if ragged else error
             raise ValueError(
-                f"{name}: expected {wanted}, got {_short(value)}. {error} "
+                f"{name}: expected {wanted}, got {_short(value)}. {reason} "
                 "A list is one array; a tree of arrays is a tuple or dict."
             ) from error
     if not is_data(made.dtype):

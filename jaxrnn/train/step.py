@@ -1,6 +1,7 @@
 """One update: a pure function of the state and a batch."""
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -91,7 +92,7 @@ def init(
         (0, True)
     """
     params = _floating(params)
-    check_functions(init, optimizer)
+    check_optimizer(optimizer)
     _check_key(key)
     zero = jnp.zeros((), jnp.int32)
     carry, shared = jax.tree.map(jnp.asarray, (carry, shared))
@@ -166,7 +167,10 @@ def make_step(
         True
     """
     check_count("accumulate", accumulate)
-    check_functions(loss, optimizer)
+    check_loss(loss)
+    check_optimizer(optimizer)
+    if update_shared is not None:
+        check_function("update_shared", update_shared, "state, means, finite")
     parallel.check_mesh(mesh)
     optimizer = optax.with_extra_args_support(optimizer)
     gradient = make_gradient(
@@ -480,13 +484,28 @@ def returned(loss: Callable, *given: Any) -> tuple[Any, dict[str, Mean | Sum]]:
     return found
 
 
-def check_functions(loss: Any, optimizer: Any) -> None:
-    """Raises ValueError for a loss that cannot be called, or no optimizer of Optax."""
-    if not callable(loss):
-        raise ValueError(
-            "loss: expected a function (params, carry, batch, key) -> (carry, means), "
-            f"got {type(loss).__name__}."
-        )
+def check_function(name: str, function: Any, arguments: str) -> None:
+    """Raises ValueError unless `function` can be called with `arguments`, by position."""
+    wanted = f"{name}: expected a function of ({arguments}), got"
+    if not callable(function):
+        raise ValueError(f"{wanted} {type(function).__name__}.")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are not written in Python have none
+        return
+    try:
+        signature.bind(*arguments.split(", "))
+    except TypeError:
+        raise ValueError(f"{wanted} one of {signature}.") from None
+
+
+def check_loss(loss: Any) -> None:
+    """Raises ValueError unless `loss` takes what a loss gets."""
+    check_function("loss", loss, "params, carry, batch, key")
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raises ValueError unless `optimizer` is one of Optax."""
     wanted = all(
         callable(getattr(optimizer, name, None)) for name in ("init", "update")
     )

@@ -17,7 +17,14 @@ from jaxrnn.train import identity, loop, parallel
 from jaxrnn.train.feed import Drawn, Fed, batch_axis_of, check_ends, check_rows, each
 from jaxrnn.train.parallel import to_host
 from jaxrnn.train.record import add_up, quotient, totals
-from jaxrnn.train.step import Carry, State, check_count, make_step, returned
+from jaxrnn.train.step import (
+    Carry,
+    State,
+    check_count,
+    check_function,
+    make_step,
+    returned,
+)
 
 
 class Trial(NamedTuple):
@@ -167,6 +174,7 @@ def sweep(
     check_count("accumulate", accumulate)
     if valid is not None:
         check_ends("valid", valid)
+    check_function("trial", trial, "hyper")
     batch_axis = batch_axis_of(data, batch_axis)
     check_rows(data, batch_axis, accumulate)
     hypers = _checked(hypers)

@@ -246,6 +246,31 @@ def test_what_is_no_optimizer():
         fit(start(), draw, steps=1, callback="print")
 
 
+def test_functions_of_other_arguments():
+    """Python's own error names neither the argument of ours nor what it gets."""
+    takes = r"loss: expected a function of \(params, carry, batch, key\), got one of \("
+    two = lambda params, batch: 0.0
+    for run in (
+        lambda: train.make_step(two, OPTIMIZER),
+        lambda: train.fit(two, OPTIMIZER, start(), draw, steps=1, progress=False),
+        lambda: train.evaluate(two, 1.0, [np.ones(3)]),
+    ):
+        with pytest.raises(ValueError, match=takes + "params, batch"):
+            run()
+    with pytest.raises(ValueError, match=r"update_shared: .* \(state, means, finite\)"):
+        train.make_step(loss, OPTIMIZER, update_shared=two)
+    with pytest.raises(ValueError, match=r"data: expected a function of \(key\)"):
+        fit(start(), two, steps=1)
+    with pytest.raises(ValueError, match=r"callback: expected a function of \(row\)"):
+        fit(start(), draw, steps=1, callback=two)
+    with pytest.raises(ValueError, match=r"trial: expected a function of \(hyper\)"):
+        train.sweep(two, {"rate": [0.1]}, draw, steps=1)
+    with_more = lambda params, carry, batch, key, weight=0.5: loss(
+        params, carry, batch, key
+    )
+    train.make_step(with_more, OPTIMIZER)(start(), batches(1)[0])
+
+
 def test_params_are_no_state():
     with pytest.raises(
         ValueError, match=r"expected a train.State, got GRUParams.*init"
