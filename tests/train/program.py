@@ -1,12 +1,14 @@
 """A small training to be killed, starved and resumed: run as a process of its own.
 
-    python -m tests.train.program FOLDER [--steps N] [--data drawn|stream] [--mesh]
+    python -m tests.train.program FOLDER [--steps N] [--data drawn|stream] [--mesh|--sweep]
 
 A stream trains by truncated backpropagation, with a carry and dropout, on a corpus in a
-file; drawn data come from the device. Prints "step N" at each validation.
+file; drawn data come from the device. With --sweep three learning rates train, two at a
+time. Prints "step N" at each row.
 """
 
 import argparse
+import functools
 import os
 import resource
 import warnings
@@ -21,6 +23,7 @@ def settings():
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--data", default="stream")
     parser.add_argument("--mesh", action="store_true")
+    parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--save-every", type=int, default=10)
     parser.add_argument("--devices", type=int, default=1)
@@ -51,8 +54,10 @@ def main(given):
     warnings.simplefilter("always")
     symbols, batch, width = 11, 8, 12
     cell = jaxrnn.stack(jaxrnn.lstm(width), jaxrnn.gru(width))
-    schedule = optax.cosine_decay_schedule(given.rate, 1000)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+    def optimizer_of(rate):
+        schedule = optax.cosine_decay_schedule(rate, 1000)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
     def loss(params, carry, batch, key):
         xs = jax.nn.one_hot(batch.inputs, symbols)
@@ -86,10 +91,19 @@ def main(given):
             resource.setrlimit(resource.RLIMIT_FSIZE, (given.room, given.room))
         print("step", row["step"], row["split"], flush=True)
 
-    return train.fit(
-        loss,
-        optimizer,
-        train.init(params, optimizer, jax.random.key(1), carry=carry),
+    def trial(hyper):
+        optimizer = optimizer_of(hyper["rate"])
+        state = train.init(params, optimizer, jax.random.key(1), carry=carry)
+        return train.Trial(loss, optimizer, state)
+
+    if given.sweep:
+        rates = train.grid(rate=[given.rate, given.rate / 3, given.rate / 10])
+        run = functools.partial(train.sweep, trial, rates, at_a_time=2)
+    else:
+        one = trial({"rate": given.rate})
+        mesh = train.data_mesh() if given.mesh else None
+        run = functools.partial(train.fit, *one, mesh=mesh)
+    return run(
         stream if given.data == "stream" else draw,
         steps=given.steps,
         steps_per_call=5,
@@ -99,7 +113,6 @@ def main(given):
         folder=Path(given.folder),
         save_every=given.save_every,
         keep=2,
-        mesh=train.data_mesh() if given.mesh else None,
         callback=slowly,
         progress=False,
     )

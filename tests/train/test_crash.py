@@ -107,6 +107,23 @@ def test_killed_twenty_times(data, tmp_path):
     assert_same(outcome(folder, 120), whole)
 
 
+def test_a_sweep_killed_four_times(tmp_path):
+    """In the first slice of members and in the second: the bits of one that was not."""
+    options = ("--sweep", "--steps", 40, "--save-every", 5)
+    finish(begin(tmp_path / "whole", *options))
+    for rows in (8, 6, 5, 4):  # until it is killed; it prints 12 for each slice
+        process = begin(tmp_path / "killed", *options, "--pace", 0.05)
+        for _ in range(rows):
+            assert process.stdout.readline().startswith("step")
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    finish(begin(tmp_path / "killed", *options))
+    for some in ("members-0-2", "members-2-3"):
+        whole = outcome(tmp_path / "whole" / some, 40)
+        assert_same(outcome(tmp_path / "killed" / some, 40), whole)
+
+
 def test_terminated(tmp_path):
     """SIGTERM: it saves where it is, leaves with 143, and goes on from there."""
     options = ("--steps", 60, "--save-every", 50)
