@@ -35,7 +35,11 @@ class _Lines(Progress):
     def row(self, row, said):
         rest = {k: v for k, v in row.items() if k not in ("step", "split", "members")}
         words = _words({**{k: short(v) for k, v in rest.items()}, **said})
-        self.say(f"step {row['step']}/{self._total}  {row['split']}  {words}")
+        who = ""
+        if "members" in row:
+            start, end = row["members"]
+            who = f"median of members {start} to {end - 1}  "
+        self.say(f"step {row['step']}/{self._total}  {row['split']}  {who}{words}")
 
     def say(self, line):
         print(time.strftime("%H:%M:%S"), line, flush=True)

@@ -70,14 +70,20 @@ class Swept(NamedTuple):
         return jax.tree.map(lambda a: a[number], self.state)
 
     def table(self, most: int = 10) -> Any:
-        """A ``rich.table.Table`` of the `most` best members; ``print`` shows it."""
+        """A ``rich.table.Table`` of the `most` best members; ``print`` shows it.
+
+        Means are those of the best validation, or of the last row without one; "steps"
+        says how many updates a member made.
+        """
         names = list(self.valid or self.means)
-        table = _printed_table()(*self.hypers, *names, "skipped")
+        heads = [f"valid {name}" if self.valid else name for name in names]
+        table = _printed_table()(*self.hypers, *heads, "steps", "skipped")
         finals = {name: self._final(name) for name in names}
         for n in self.order()[:most]:
             chosen = [f"{values[n]:.4g}" for values in self.hypers.values()]
             found = [f"{values[n]:.4g}" for values in finals.values()]
-            table.add_row(*chosen, *found, str(int(self.state.skipped[n])))
+            counts = [str(int(self.state.step[n])), str(int(self.state.skipped[n]))]
+            table.add_row(*chosen, *found, *counts)
         return table
 
     def _final(self, name: str) -> np.ndarray:

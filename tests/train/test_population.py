@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from jaxrnn import train
+from jaxrnn.train.progress import shown
 from tests.train.cases import assert_same_bits
 
 RATES = [0.3, 0.02, 0.1, 1.5, 0.05]
@@ -195,7 +196,20 @@ def test_print_shows_a_table(capsys):
     print(swept().table(most=2))
     said = capsys.readouterr().out
     assert f"{swept().valid['loss'][swept().order()[0]]:.4g}" in said
-    assert "rate" in said
+    for head in ("rate", "valid loss", "steps", "skipped"):
+        assert head in said
+
+
+def test_a_line_of_a_population_says_what_it_shows(capsys):
+    row = swept().history[0]
+    with shown(60, 0, True) as progress:
+        progress.row(row, {"steps/s": "3.0"})
+    said = capsys.readouterr().out
+    middle = f"{np.median(row['loss']):.4g}"
+    first, end = row["members"]
+    assert f"{row['split']}  median of members {first} to {end - 1}  " in said
+    assert f"loss {middle}" in said
+    assert "steps/s 3.0" in said
 
 
 def empty_loss(params, carry, batch, key):
