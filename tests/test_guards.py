@@ -227,8 +227,14 @@ def test_the_api(name):
         jax.make_jaxpr(API[name])()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["lstm", "stack", "bidirectional"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("lstm", marks=pytest.mark.slow),
+        pytest.param("stack", marks=pytest.mark.nightly),
+        pytest.param("bidirectional", marks=pytest.mark.nightly),
+    ],
+)
 def test_nothing_leaks_and_nothing_is_nan(name):
     params, carry, xs = arguments(name)
     xs = xs.at[2:, 1].set(0).at[:, 2].set(0)

@@ -72,8 +72,10 @@ def first_failure(folder: pathlib.Path, tests: tuple, limit: float) -> str | Non
 
     Raises ValueError where no test ran, or a fault is no program: it proves nothing.
     """
-    # Its own modules before the installed ones, which are those of `ROOT`.
+    # Its own modules before the installed ones, which are those of `ROOT`. Most programs
+    # are those without the fault, and compiled already.
     environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "compiled"),
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
