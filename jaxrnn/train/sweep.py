@@ -77,7 +77,9 @@ class Swept(NamedTuple):
         """
         names = list(self.valid or self.means)
         heads = [f"valid {name}" if self.valid else name for name in names]
-        table = _printed_table()(*self.hypers, *heads, "steps", "skipped")
+        heads = [*self.hypers, *heads, "steps", "skipped"]
+        column = need("rich.table").Column
+        table = _printed_table()(*(column(head, overflow="fold") for head in heads))
         finals = {name: self._final(name) for name in names}
         for n in self.order()[:most]:
             chosen = [f"{values[n]:.4g}" for values in self.hypers.values()]
@@ -511,7 +513,8 @@ def _printed_table() -> type:
 
     class Table(rich.Table):
         def __str__(self) -> str:
-            with console(width=100).capture() as captured:
+            width = console(width=10_000).measure(self).maximum  # nothing is cut off
+            with console(width=width).capture() as captured:
                 captured._console.print(self)
             return captured.get()
 
