@@ -72,7 +72,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("ragged", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_cells_that_are_not_of_vectors(name, ragged):
     cell, features, xs = OTHERS[name]
     params = cell.init(jax.random.key(0), features)

@@ -151,7 +151,7 @@ def test_merges_are_kept(merge):
 
 
 @pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_cudnn_is_jax_experimental_rnn(layers, both):
     """Its reference for the cuDNN call, which is plain JAX."""
     T, B = 6, 3

@@ -41,7 +41,7 @@ def test_a_batch_equals_its_rows(name):
         assert_close(got, (at(out[0]), jax.tree.map(lambda a, b=b: a[:, b], out[1])))
 
 
-@some
+@each(quick=("lstm", "stack"))
 def test_any_number_of_batch_dimensions(name):
     params, _, _ = example(name)
     cell = CELLS[name]

@@ -184,7 +184,13 @@ MEMORY = {
 }
 
 
-@pytest.mark.parametrize(("kind", "how"), MEMORY)
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        pytest.param(*case, marks=() if case[1] == "float32" else pytest.mark.slow)
+        for case in MEMORY
+    ],
+)
 def test_ten_thousand_steps_of_a_gate_near_one(kind, how):
     """1 - 1e-4, ten thousand times: e^-1 is left. Eight digits of it in float64."""
     cell, start, run = remembered(kind)
@@ -210,7 +216,13 @@ def _conveyor(dtype):
     return cell, cast(params, dtype)._replace(b=b)
 
 
-@floats
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(d, marks=() if d in HALF else pytest.mark.slow, id=d.__name__)
+        for d in FLOATS
+    ],
+)
 def test_a_conveyor_belt_of_ten_thousand_steps(dtype):
     """c comes out bit for bit, and so does the gradient: 1, in every dtype."""
     cell, params = _conveyor(dtype)

@@ -93,7 +93,7 @@ def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
 
 
 @each(quick=("lstm", "own_gated"))
-@directions
+@directions_apart
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_the_plain_scan_equals_a_loop_of_step(name, reverse, lengths, mask, resets):

@@ -18,7 +18,7 @@ STORED = Path(__file__).with_name("stored.npz")
 COMPOSED = [("torch", "lstm bidirectional lengths"), ("torch", "gru stack lengths")]
 PAIRS = maps.PAIRS + COMPOSED
 RUNS = [(*pair, "float64") for pair in PAIRS]
-RUNS += [(*pair, "float32") for pair in maps.PAIRS]
+RUNS += [pytest.param(*pair, "float32", marks=pytest.mark.slow) for pair in maps.PAIRS]
 
 
 @cache

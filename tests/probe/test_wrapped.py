@@ -60,7 +60,7 @@ def test_a_learned_carry_is_a_carry(cell, kind):
 
 
 @pytest.mark.parametrize("kind", PROBES)
-@pytest.mark.parametrize("inside", ["stack", "learned"])
+@pytest.mark.parametrize("inside", ["stack", pytest.param("learned", marks=SLOW)])
 def test_with_carries_of_a_composition(kind, inside):
     cell = STACK if inside == "stack" else jaxrnn.learned_carry(STACK)
     params, carry = started(cell)

@@ -94,6 +94,7 @@ def test_drawn_data_are_drawn_again(tmp_path):
     assert after.skipped == error.state.skipped + 1
 
 
+@pytest.mark.slow
 def test_on_a_mesh():
     data = spoilt(10, {3, 4})
     with pytest.raises(train.NonFinite, match=r"update 5 .*batch\[0\]"):
