@@ -71,6 +71,24 @@ def by_hand(steps):
     return params, mean, ema
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_failed_update_leaves_it(everywhere):
+    """Statistics of a batch that is not finite, or of one whose loss alone is not."""
+
+    def loss(params, carry, batch, key):
+        carry, means = normalised(params, carry, batch[0], key)
+        return carry, {"loss": train.mean(batch[1] * params) + means["loss"]}
+
+    good, bad = np.ones((3, 4)), np.full((3, 4), np.nan)
+    step = train.make_step(loss, OPTIMIZER)
+    before, _ = step(start(), (2 * good, good))
+    assert 0.5 < before.shared["mean"] < 0.7
+    after, _ = step(before, (bad if everywhere else 5 * good, bad))
+    assert (after.skipped, after.step) == (1, 2)
+    assert_same_bits(after.shared, before.shared)
+    assert_same_bits(after.params, before.params)
+
+
 def test_is_the_loop_by_hand():
     params, mean, ema = by_hand(5)
     fitted = fit(5)
