@@ -445,8 +445,8 @@ INFLUENCE_DOOR = module(
 SIGMOID = module(
     "jaxrnn/sigmoid.py",
     "tests/test_sigmoid.py",
-    ("JAX's own derivative", "return opened, closed, opened * closed", "return opened, closed, opened * (1 - opened)"),
-    ("an overflow is not caught", "jnp.minimum(e, jnp.finfo(x.dtype).max) * opened", "e * opened"),
+    ("the lesser is what the greater leaves", "less = jnp.abs(signed)", "less = 1 - jax.nn.sigmoid(jnp.abs(x))"),
+    ("zero has no sign", "shuts = bits < 0", "shuts = signed < 0"),
     ("rounded three times", "_parts(x.astype(wide(x.dtype)))", "_parts(x)"),
     ("a second derivative of another sign", "d * (closed - opened)", "d * (opened - closed)"),
 )
