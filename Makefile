@@ -52,6 +52,8 @@ bench: $(VENV)/.dev $(VENV)/.peers
 	$(BIN)/python -m benchmarks.long
 	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.ragged_fit
+	$(BIN)/python -m benchmarks.sigmoid
 	$(BIN)/python -m benchmarks.page
 
 # One stamp for each set of packages, made again when pyproject.toml changes.
