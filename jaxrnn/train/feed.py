@@ -246,6 +246,17 @@ def check_ends(name: str, batches: Any) -> None:
         )
 
 
+def check_valid(valid: Any) -> None:
+    """`check_ends`, and a ValueError unless every validation can begin anew."""
+    check_ends("valid", valid)
+    if hasattr(valid, "__next__"):
+        raise ValueError(
+            "valid: expected batches that every validation can go through anew, got a "
+            f"{type(valid).__name__}, which gives them once. Give a data set or a list, "
+            "such as list(itertools.islice(valid, 10))."
+        )
+
+
 def each(name: str, batches: Iterable) -> Iterator:
     """The batches of an iterable that ends, each checked.
 

@@ -19,8 +19,8 @@ from jaxrnn.train.feed import (
     Fed,
     Group,
     batch_axis_of,
-    check_ends,
     check_rows,
+    check_valid,
     each,
 )
 from jaxrnn.train.nonfinite import NonFinite, first_bad
@@ -169,7 +169,7 @@ def fit(
     check_state(state)
     check_count("accumulate", accumulate)
     if valid is not None:
-        check_ends("valid", valid)
+        check_valid(valid)
     valid_axis = batch_axis_of(valid, batch_axis)
     batch_axis = batch_axis_of(data, batch_axis)
     check_rows(data, batch_axis, accumulate * parallel.size(mesh))

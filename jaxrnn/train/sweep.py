@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrnn.extra import need
 from jaxrnn.train import identity, loop, parallel
-from jaxrnn.train.feed import Drawn, Fed, batch_axis_of, check_ends, check_rows, each
+from jaxrnn.train.feed import Drawn, Fed, batch_axis_of, check_rows, check_valid, each
 from jaxrnn.train.parallel import to_host
 from jaxrnn.train.record import add_up, quotient, totals
 from jaxrnn.train.step import (
@@ -181,7 +181,7 @@ def sweep(
     parallel.check_mesh(mesh)
     check_count("accumulate", accumulate)
     if valid is not None:
-        check_ends("valid", valid)
+        check_valid(valid)
     check_function("trial", trial, "hyper")
     batch_axis = batch_axis_of(data, batch_axis)
     check_rows(data, batch_axis, accumulate)
@@ -192,12 +192,11 @@ def sweep(
     size = min(size, total)
     size += -size % parallel.size(mesh)
     starts = range(0, total, size)
-    for name, batches in {"data": data, "valid": valid}.items():
-        if len(starts) > 1 and hasattr(batches, "__next__"):
-            raise ValueError(
-                f"{name}: expected batches that every slice of {size} members can go "
-                "through anew, got an iterator. Give a list or a grain dataset."
-            )
+    if len(starts) > 1 and hasattr(data, "__next__"):
+        raise ValueError(
+            f"data: expected batches that every slice of {size} members can go "
+            "through anew, got an iterator. Give a list or a grain dataset."
+        )
     slices = {start: f"members-{start}-{min(start + size, total)}" for start in starts}
     folders = _folders(folder, list(slices.values()))
     how: dict[str, Any] = dict(accumulate=accumulate, batch_axis=batch_axis)

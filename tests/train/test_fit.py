@@ -238,6 +238,15 @@ def test_validation_that_never_ends(name):
         train.evaluate(ragged_loss, start().params, valid)
 
 
+def test_validation_that_is_given_once():
+    """A generator: the second validation would have none, and it may never end."""
+    endless = (batch for batch in itertools.repeat(LIST[0]))
+    for valid in (endless, iter(LIST), map(tuple, LIST)):
+        with pytest.raises(ValueError, match=r"valid: .* anew, got a .*islice\(valid"):
+            run(draw, 4, valid=valid)
+    assert next(endless) is LIST[0]
+
+
 def test_a_short_last_batch_is_told_first():
     data = train.arrays(LIST[0], 3, batch_axis=(1, 0), drop_last=False)
     seen = []

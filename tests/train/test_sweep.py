@@ -240,5 +240,7 @@ def test_slices_need_data_that_begin_anew():
         ValueError, match="data: expected batches that every slice of 2"
     ):
         train.sweep(trial, HYPERS, iter(FED), **options)
-    with pytest.raises(ValueError, match="valid: expected batches that every slice"):
+    with pytest.raises(
+        ValueError, match="valid: expected batches that every validation"
+    ):
         train.sweep(trial, HYPERS, FED, valid=iter(VALID), **options)
