@@ -68,9 +68,10 @@ class Cell(NamedTuple):
 def factory(make: Callable) -> Callable:
     """A function that makes cells, which pickle as the call that made them.
 
-    So a cell that is sent to another process is made there anew. The same call gives the
-    same cell, there and here, so that what holds one is equal where Flax and jit compare
-    what is static; but for arguments that are arrays or may hold traced values.
+    A cell that is sent to another process is rebuilt there by the same call. Equal calls
+    return the same cell in every process, so objects that hold a cell are equal where
+    Flax and jit compare static values. Arguments that are arrays or may hold traced values
+    are the exception.
     """
     known = functools.lru_cache(maxsize=1024, typed=True)(make)
 
@@ -133,7 +134,7 @@ def show(spec: tuple) -> str:
 
 
 class Control(NamedTuple):
-    """What `unroll` was told, as it reaches `Cell.unroll`; already checked.
+    """The options of `unroll`, checked, as `Cell.unroll` gets them.
 
     Fields:
         valid: bool ``[T, *batch]`` or None: the steps that count (lengths and mask in

@@ -161,8 +161,8 @@ class _Recurrent(nn.Module, kw_only=True):
 class RNN(_Recurrent):
     """Any cell, stack or bidirectional composition as a module.
 
-    Its params lie under ``cell``, as nested dicts of names; `from_tree` makes of them
-    what `jaxrnn.unroll` and ``cell.step`` take, and `to_tree` goes the other way.
+    Its params are stored under ``cell`` as nested dicts of names. `from_tree` converts
+    them to the params that `jaxrnn.unroll` and ``cell.step`` take, and `to_tree` back.
 
     Attributes:
         cell: a `jaxrnn.Cell`.
@@ -401,8 +401,8 @@ class ScannedRNN(nn.Module):
     ) -> Any:
         """The initial carry of ``make(hidden_size)`` for a batch of rows.
 
-        Made before there are params, so params are taken as zeros: for a cell whose
-        initial carry is learned start from None.
+        It is made before the params exist, so all params are taken as zeros. If the
+        cell's initial carry is learned, pass None as the carry instead.
 
         Args:
             batch_size: B, or the batch shape.

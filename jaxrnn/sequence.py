@@ -15,9 +15,9 @@ def last_output(
 ) -> Any:
     """The output that each row computed last: at its last valid step.
 
-    Under `reverse` time ran backwards, so that is the row's first valid step. For a GRU
-    it is the final carry, for an LSTM the final carry's h; for a stack the top layer's.
-    Resets make no difference.
+    Under `reverse` that is the row's first valid step. If the row has a valid step and no
+    reset follows it, this is a GRU's final carry, an LSTM's final h, or that of a stack's
+    top layer. Resets do not change which step is read.
 
     Args:
         hs: outputs ``[T, *batch, H]`` of `jaxrnn.unroll`, or a pytree of
@@ -64,7 +64,7 @@ def last_output(
 
 
 def flip(xs: Any, *, lengths: Any = None, mask: Any = None) -> Any:
-    """Each row's valid steps in the opposite order, at the places where they were.
+    """Reverses each row's valid steps in time; which steps are valid does not change.
 
     With `lengths` row b becomes ``xs[lengths[b] - 1], ..., xs[0]`` and its padding stays
     behind it; with a mask the valid steps change places among themselves. So

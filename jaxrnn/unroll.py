@@ -50,8 +50,8 @@ def unroll(
             "scan", so they are called once per step with the whole batch.
 
     Returns:
-        ``(carry, hs)``. A step that is not valid leaves the carry as it was, and its
-        output is zero; what the padding holds reaches nothing, no gradient either. With
+        ``(carry, hs)``. An invalid step leaves the carry unchanged, unless it is reset,
+        and its output is zero. Padding values affect no output, carry or gradient. With
         length 0 the final carry is the one that came in.
 
     Raises:

@@ -88,17 +88,18 @@ def fit(
     Args:
         loss, optimizer: see `make_step`.
         state: from `init`.
-        data: ``(key) -> batch``, drawn on the device inside the compiled loop, each update
-            from a key of its own; or an iterable of batches, such as `arrays`, `streams`
-            and `buckets` make, begun anew, as it was, when it ends. To resume, its
-            iterator needs ``get_state`` and ``set_state``, as grain's have; a list is fine.
+        data: either a function ``(key) -> batch``, which runs on the device inside the
+            compiled loop with a new key for each update, or an iterable of batches, such
+            as `arrays`, `streams` and `buckets` return. The iterable is restarted when it
+            ends. To resume, its iterator needs ``get_state`` and ``set_state``, as
+            grain's have; a list is fine.
         steps: updates in all, resumed ones included.
-        steps_per_call: updates in one compiled call, as many as have batches of one shape.
-            About twice that many batches lie in memory at a time. A call compiles once in
-            a process for losses, optimizers and data functions that compute the same. A
-            function that reads something that may change, such as a NumPy array or an
-            object, is the same as itself alone: define it once, outside a loop over
-            seeds. As under `jax.jit`, what it reads from outside is read then.
+        steps_per_call: updates in one compiled call. A call takes batches of one shape, so
+            it may be shorter. About twice that many batches are in memory at a time. A
+            call compiles once in a process for losses, optimizers and data functions that
+            compute the same. A function that reads a mutable object, such as a NumPy
+            array, is equal only to itself: define it once, outside a loop over seeds. As
+            under `jax.jit`, values from outside are read when the call is compiled.
         log_every: updates in a row of the history; None: as `steps_per_call`. A row is the
             mean over all of them, weighted as the loss says.
         valid: batches to validate on, gone through anew each time, so they must end; the

@@ -33,7 +33,7 @@ class Carry(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that a training run is; a pytree, so that it can be saved, split and vmapped.
+    """The complete state of a training run: a pytree, to be saved, split and vmapped.
 
     Fields:
         step: int32, the number of batches consumed so far.
@@ -112,11 +112,11 @@ def make_step(
 ) -> Callable:
     """``step(state, batch) -> (state, means)``, compiled; pure, to scan or vmap it.
 
-    The objective is ``means["loss"]``: the gradient of its total over its weight, both
-    summed over all microbatches and devices first, so that however a batch is cut, a
-    token counts the same. It may also be a sum of means with weights of their own, such
-    as ``train.mean(per_token, valid) + 0.1 * train.mean(per_sequence)``. Weights count
-    what there is: they are constants to the gradient.
+    The objective is ``means["loss"]``. Its total and its weight are summed over all
+    microbatches and devices, and the gradient is that of total / weight: a token counts
+    the same however a batch is split. It may also be a sum of means with weights of their
+    own, such as ``train.mean(per_token, valid) + 0.1 * train.mean(per_sequence)``. Weights
+    are counts, which the gradient treats as constants.
 
     Args:
         loss: ``(params, carry, batch, key) -> (carry, means)``. `carry` is the state's:
@@ -124,24 +124,25 @@ def make_step(
             not flow into it. With shared state it is a `Carry`. `means` are named `Mean`,
             "loss" among them. `key` is None in evaluation.
         optimizer: from Optax; it is also told ``value``, ``grad`` and ``shared``.
-        accumulate: in how many microbatches the gradient is computed, one after the
-            other; less memory, same update. A carry has its rows on axis 0.
+        accumulate: the number of microbatches per update. They run one after another,
+            which needs less memory and gives the same update. A carry has its rows on
+            axis 0.
         batch_axis: where the rows are in each leaf of a batch: an int, or ints in a tree
             like the batch; None: as `arrays`, `streams` and `buckets` make them, else
             inferred from the shapes. Read by `accumulate` and `mesh`.
         mesh: of one axis, over which rows are split; see `data_mesh`.
         max_nonfinite: after so many skipped updates in a row the state stays as it is.
-        update_shared: ``(state, means, finite) -> shared``, called after every update,
-            skipped ones included: what shared state becomes. `finite` is a bool: whether
-            the update was not skipped. None: shared state is what the loss returned.
+        update_shared: ``(state, means, finite) -> shared`` returns the new shared state.
+            It is called after every update, skipped ones included. `finite` is a bool,
+            False if the update was skipped. None keeps what the loss returned.
 
     Returns:
-        `step`. An update in which the loss or a gradient is not finite, or would make
-        params, optimizer state, carry or shared state so, is skipped: all stay as they
-        were, the schedule too, ``skipped`` counts, and `means` have weight 0. A batch in
-        which nothing counts (the loss has weight 0) makes no update either, but carry and
-        shared state flow on, and ``empty`` counts it. `means` has "grad_norm" besides,
-        and "skipped" and "empty", each 0 or 1.
+        `step`. An update is skipped if the loss or a gradient is not finite, or if it
+        would make params, optimizer state, carry or shared state not finite. All of these
+        then stay unchanged, the schedule included; ``skipped`` is incremented, and `means`
+        have weight 0. A batch whose loss has weight 0 makes no update either. Its carry
+        and shared state are kept, and ``empty`` is incremented. `means` also holds
+        "grad_norm", "skipped" and "empty"; the last two are 0 or 1.
 
         Shared state that the loss returns is averaged over microbatches and devices,
         which all start from the state's; leaves that are not floating must be the same

@@ -117,20 +117,20 @@ def sweep(
 ) -> Swept:
     """Trains one model for each entry of `hypers`, all at once by `vmap`.
 
-    Each member is what `fit` would make of its own trial. One that diverges stays as it
-    was after `max_nonfinite` skipped updates in a row, and hinders no other; one whose
-    validation got no better for `patience` times stays as it was then.
+    Each member gets the result that `fit` would give for its own trial. A member stops
+    after `max_nonfinite` skipped updates in a row, or after `patience` validations without
+    improvement. Its state then stays unchanged, and the other members continue.
 
     Args:
         trial: ``(hyper) -> Trial``, where `hyper` has a traced scalar for each name:
             learning rate, forget bias, seed, or anything that a cell, a loss or an
             optimizer closes over. Shapes must not depend on them.
         hypers: name -> [N]; `grid` and `random_search` make them.
-        data: ``(key) -> batch``, drawn by each member from its state's key, once for all
-            if they have the same; or an iterable of batches, the same for all.
+        data: ``(key) -> batch``: each member draws with its own state's key, and members
+            with the same key share one draw. Or an iterable of batches that all share.
         steps, steps_per_call, log_every, save_every, keep, callback, progress: see `fit`.
-            In a row each number is a list with one entry per member, and "members" says
-            from which member to which (that one left out).
+            In a row each number is a list with one entry per member, and "members" is
+            the range of members, its end excluded.
         valid, valid_every, patience: see `fit`; each member has its own best.
         folder: see `fit`. Each slice of the population has a folder in it,
             ``members-0-8`` for the first eight, and a sweep that was killed goes on in
