@@ -85,8 +85,8 @@ def check_module(cell: Any, dropout: Any) -> None:
         )
     if dropout and len(cell.parts) == 1:
         warnings.warn(
-            f"dropout: {dropout} does nothing, for it acts between layers and there is "
-            "one layer.",
+            f"dropout: {dropout} has no effect. Dropout acts between layers, and there "
+            "is one layer.",
             UserWarning,
             stacklevel=3,
         )

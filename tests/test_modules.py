@@ -279,8 +279,8 @@ def test_dropout_acts_between_the_layers_alone(build):
 
 
 @package
-def test_dropout_between_one_layer_and_nothing_is_said(build):
-    with pytest.warns(UserWarning, match=r"dropout: 0\.1 does nothing.* one layer"):
+def test_dropout_with_one_layer_warns(build):
+    with pytest.warns(UserWarning, match=r"dropout: 0\.1 has no effect.* one layer"):
         build(("GRU", H), dropout=0.1)
 
 

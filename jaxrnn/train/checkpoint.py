@@ -16,7 +16,6 @@ whole, so that a run goes on with another number of devices or processes.
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import json
 import logging
@@ -258,13 +257,12 @@ def _orbax(name: str, before: str) -> Callable:
     if hasattr(v1, name):
         return getattr(v1, name)
 
-    @functools.wraps(getattr(v1, before))
     def quietly(*args, **options):
         wrong = lambda record: (
             not str(record.msg).startswith("TensorStore data files not")
         )
         logger = logging.getLogger("absl")
-        logger.addFilter(wrong)  # 0.11 looks for a name that no file has
+        logger.addFilter(wrong)  # 0.11.36 looks for a file by a wrong name, and warns
         try:
             return getattr(v1, before)(*args, **options)
         finally:

@@ -140,9 +140,9 @@ def make_step(
         `step`. An update is skipped if the loss or a gradient is not finite, or if it
         would make params, optimizer state, carry or shared state not finite. All of these
         then stay unchanged, the schedule included; ``skipped`` is incremented, and `means`
-        have weight 0. A batch whose loss has weight 0 makes no update either. Its carry
-        and shared state are kept, and ``empty`` is incremented. `means` also holds
-        "grad_norm", "skipped" and "empty"; the last two are 0 or 1.
+        have weight 0. A batch whose loss has weight 0 makes no update either, but carry
+        and shared state become what the loss returned, and ``empty`` is incremented.
+        `means` also holds "grad_norm", "skipped" and "empty"; the last two are 0 or 1.
 
         Shared state that the loss returns is averaged over microbatches and devices,
         which all start from the state's; leaves that are not floating must be the same

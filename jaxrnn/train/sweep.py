@@ -513,8 +513,9 @@ def _printed_table() -> type:
     class Table(rich.Table):
         def __str__(self) -> str:
             width = console(width=10_000).measure(self).maximum  # nothing is cut off
-            with console(width=width).capture() as captured:
-                captured._console.print(self)
+            paper = console(width=width)
+            with paper.capture() as captured:
+                paper.print(self)
             return captured.get()
 
     return Table

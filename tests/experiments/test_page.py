@@ -10,7 +10,6 @@ from experiments.catalogue import EXPERIMENTS, KNOWN
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 def test_page_and_figures_are_made_of_the_results():
     assert page.stale() == []
 
@@ -128,7 +127,6 @@ def test_agreement_tells_the_opposite_from_forgetting():
     assert agreement.kinds(results, "far", "GRU", settings) == (3, 1, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["adding", "copying", "counting", "formal", "reber", "word_problem"]
 )

@@ -54,7 +54,6 @@ def test_scores_of_each_kind():
     assert found["right"].tolist() == [[True], [False]]
 
 
-@pytest.mark.slow
 def test_members_of_one_seed_are_the_same_in_any_population():
     """Reported runs depend on nothing but their seed: pairs are pairs."""
     settings = dict(steps=6, log_every=3)
@@ -66,7 +65,6 @@ def test_members_of_one_seed_are_the_same_in_any_population():
     assert len({tuple(row) for row in more["loss"]}) == 4
 
 
-@pytest.mark.slow
 def test_the_best_of_eight_is_chosen():
     chosen = training.tune(training.GRU, 3, TASK, 8, 4)
     assert len(chosen["tried"]) == 8
@@ -75,7 +73,6 @@ def test_the_best_of_eight_is_chosen():
     assert {one["rate"] for one in chosen["tried"]} == set(training.RATES)
 
 
-@pytest.mark.slow
 def test_a_network_is_examined_with_its_own_weights():
     hypers = training.members({"rate": 1e-2, "option": 1.0}, 2)
     swept = training.population(training.LSTM, 3, TASK, hypers, 4, 4)
@@ -100,7 +97,6 @@ def test_symbols_go_in_one_hot():
     np.testing.assert_allclose(said, training.follow(cell, of, params, None, hot)[1])
 
 
-@pytest.mark.slow
 def test_windows_that_go_on_are_one_stream():
     of = Task(partial(adding.draw, batch=4, length=6), 2, 1, "number", uncut=True)
     make = lambda task: training.trial(training.LSTM, 3, task, 4)(
@@ -141,7 +137,6 @@ def test_a_linear_recurrence_is_linear_in_its_state():
     assert (jnp.abs(apart) > 1e-4).all()
 
 
-@pytest.mark.slow
 def test_memory_is_what_a_stream_leaves():
     """A cell whose carry is the number of steps so far."""
     of = Task(partial(adding.draw, batch=4, length=6), 2, 1, "number", uncut=True)
@@ -156,7 +151,6 @@ def test_memory_is_what_a_stream_leaves():
     assert training.report(counter, 2, of, chosen, 2, 5, 5)["memory"] == [30.0, 30.0]
 
 
-@pytest.mark.slow
 def test_two_cells_of_one_seed_read_the_same_data():
     """By networks that show zeros and learn nothing: their loss is that of the data."""
     seen = []

@@ -111,6 +111,7 @@ def test_a_sweep_killed_four_times(tmp_path):
     """In the first slice of members and in the second: the bits of one that was not."""
     options = ("--sweep", "--steps", 40, "--save-every", 5)
     finish(begin(tmp_path / "whole", *options))
+    begun = []  # whether the second slice was, at each kill
     for rows in (8, 6, 5, 4):  # until it is killed; it prints 12 for each slice
         process = begin(tmp_path / "killed", *options, "--pace", 0.05)
         for _ in range(rows):
@@ -118,6 +119,8 @@ def test_a_sweep_killed_four_times(tmp_path):
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
+        begun.append((tmp_path / "killed" / "members-2-3" / "checkpoints").exists())
+    assert set(begun) == {False, True}
     finish(begin(tmp_path / "killed", *options))
     for some in ("members-0-2", "members-2-3"):
         whole = outcome(tmp_path / "whole" / some, 40)
