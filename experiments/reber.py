@@ -17,7 +17,7 @@ def no_forget_gate(hidden: int) -> jaxrnn.Cell:
     lstm = jaxrnn.lstm(hidden)
     project, recur, gates, _, output = lstm.parts
 
-    def update(carry, gates):
+    def update(params, carry, gates):
         c = carry.c + gates.i * gates.g
         return jaxrnn.LSTMCarry(h=gates.o * jnp.tanh(c), c=c)
 
@@ -168,7 +168,7 @@ to it.
 The cell without a forget gate has these lines and runs on the same engine as the others:
 
 ```python
-def update(carry, gates):
+def update(params, carry, gates):
     c = carry.c + gates.i * gates.g
     return jaxrnn.LSTMCarry(h=gates.o * jnp.tanh(c), c=c)
 ```"""

@@ -47,8 +47,8 @@ def linear(hidden: int, keep_bias: float) -> jaxrnn.Cell:
         project=lambda params, x: x @ params["wx"] + params["b"],
         recur=lambda params, carry, z: z,
         gates=gates,
-        update=lambda h, gates: gates.z * h + (1 - gates.z) * gates.n,
-        output=jnp.tanh,
+        update=lambda params, h, gates: gates.z * h + (1 - gates.z) * gates.n,
+        output=lambda params, h: jnp.tanh(h),
     )
 
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from jaxrnn import initializers
+from jaxrnn import initializers, noise
 from jaxrnn.cell import Cell, Control
 from jaxrnn.cells.gru import GRUGates, GRUParams, gru
 from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, LSTMParams, lstm
@@ -48,6 +48,7 @@ __all__ = [
     "last_output",
     "learned_carry",
     "lstm",
+    "noise",
     "precision",
     "residual",
     "sigmoid",

@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, Control, aligned, check_like, factory, name_of, select
-from jaxrnn.gated import Gated, gated
+from jaxrnn._factory import factory
+from jaxrnn._spec import name_of
+from jaxrnn._tree import aligned, check_like, select
+from jaxrnn.cell import Cell, Control, call_of, composed
+from jaxrnn.gated import Gated
 
 
 @factory
@@ -65,11 +68,12 @@ def stack(*cells: Cell) -> Cell:
             new.append(c)
         return tuple(new), x
 
-    def unroll(params, carry, xs, control):
+    def unroll(params, carry, xs, control, run):
         new = []
         fresh = control.fresh or (None,) * len(cells)
-        for cell, p, c, f in zip(cells, params, carry, fresh, strict=True):
-            c, xs = engine.run(cell, p, c, xs, control._replace(fresh=f))
+        for n, layer in enumerate(zip(cells, params, carry, fresh, strict=True)):
+            cell, p, c, f = layer
+            c, xs = run(cell, p, c, xs, control.part(n, f))
             new.append(c)
         return tuple(new), xs
 
@@ -80,7 +84,21 @@ def stack(*cells: Cell) -> Cell:
                 f"{name}: expected a tuple of {len(cells)} layers, got {n}."
             )
 
-    return Cell(init, initial_carry, step, unroll, cells, _spec("stack", *cells))
+    return Cell(
+        init=init,
+        initial_carry=initial_carry,
+        step=step,
+        unroll=unroll,
+        event_ndim=cells[0].event_ndim,
+        parts=cells,
+        spec=_spec("stack", *cells),
+    )
+
+
+def layers_of(cell: Cell) -> tuple[Cell, ...] | None:
+    """The layers of a cell that `stack` made; None for any other."""
+    make, layers, _ = call_of(cell) or (None, None, None)
+    return layers if make is stack else None
 
 
 @factory
@@ -115,12 +133,13 @@ def residual(cell: Cell) -> Cell:
         carry, h = cell.step(params, carry, x)
         return carry, add(h, x)
 
-    def unroll(params, carry, xs, control):
-        carry, hs = engine.run(cell, params, carry, xs, control)
+    def unroll(params, carry, xs, control, run):
+        carry, hs = run(cell, params, carry, xs, control)
         return carry, add(hs, xs)  # both are zero where a step is not valid
 
-    spec = _spec("residual", cell)
-    return Cell(cell.init, cell.initial_carry, step, unroll, (cell,), spec)
+    return cell._replace(
+        step=step, unroll=unroll, parts=(cell,), spec=_spec("residual", cell)
+    )
 
 
 class BidirectionalParams(NamedTuple):
@@ -203,18 +222,26 @@ def bidirectional(
             "future. Run it with jaxrnn.unroll."
         )
 
-    def unroll(params, carry, xs, control):
+    def unroll(params, carry, xs, control, run):
         fresh = control.fresh or BidirectionalCarry(None, None)
-        there = control._replace(fresh=fresh.forward)
-        back = control._replace(fresh=fresh.backward, reverse=not control.reverse)
-        cf, hf = engine.run(forward, params.forward, carry.forward, xs, there)
-        cb, hb = engine.run(backward, params.backward, carry.backward, xs, back)
+        ahead = control.part(0, fresh.forward)
+        back = control.part(1, fresh.backward)._replace(reverse=not control.reverse)
+        cf, hf = run(forward, params.forward, carry.forward, xs, ahead)
+        cb, hb = run(backward, params.backward, carry.backward, xs, back)
         return BidirectionalCarry(cf, cb), select(control.valid, join(hf, hb), 0)
 
     cells = (forward, backward)
     name = merge if isinstance(merge, str) else name_of(merge)
     spec = (*_spec("bidirectional", *cells), ("merge", name))
-    return Cell(init, initial_carry, step, unroll, cells, spec)
+    return Cell(
+        init=init,
+        initial_carry=initial_carry,
+        step=step,
+        unroll=unroll,
+        event_ndim=forward.event_ndim,
+        parts=cells,
+        spec=spec,
+    )
 
 
 @factory
@@ -222,7 +249,8 @@ def with_carries(cell: Cell) -> Cell:
     """The cell with its carry shown at every step: its h is ``(h, carry)``.
 
     Args:
-        cell: one that steps. Gated ones keep their engine.
+        cell: any cell; a composition shows the carries of all cells inside. Gated ones
+            keep their engine.
 
     Returns:
         A cell with the params and the carry of `cell`.
@@ -236,22 +264,53 @@ def with_carries(cell: Cell) -> Cell:
         ((6, 2, 4), True)
     """
     _check_cells("with_carries", cell)
+
     spec = _spec("with_carries", cell)
-    if isinstance(cell.parts, Gated):
-        show = cell.parts.output
-        parts = cell.parts._replace(output=lambda carry: (show(carry), carry))
-        return gated(
-            init=cell.init,
-            initial_carry=cell.initial_carry,
-            spec=spec,
-            **parts._asdict(),
-        )
+    if not composed(cell):
+        return _showing(cell)._replace(spec=spec)
 
     def step(params, carry, x):
         carry, h = cell.step(params, carry, x)
         return carry, (h, carry)
 
-    return Cell(cell.init, cell.initial_carry, step, None, (cell,), spec)
+    def unroll(params, carry, xs, control, run):
+        def show(inner, params, carry, xs, control):
+            if composed(inner):
+                return inner.unroll(params, carry, xs, control, show)
+            last, (hs, every) = run(_showing(inner), params, carry, xs, control)
+            return _Carries(last, every), hs
+
+        seen, hs = show(cell, params, carry, xs, control)
+        pick = lambda name: jax.tree.map(
+            lambda node: getattr(node, name),
+            seen,
+            is_leaf=lambda node: isinstance(node, _Carries),
+        )
+        return pick("last"), (hs, pick("every"))
+
+    return cell._replace(step=step, unroll=unroll, parts=(cell,), spec=spec)
+
+
+class _Carries(NamedTuple):
+    """In place of a cell's carry: the one after its last step, and those of all steps."""
+
+    last: Any
+    every: Any
+
+
+def _showing(cell: Cell) -> Cell:
+    """A cell that is no composition, with its carry shown: its h is ``(h, carry)``."""
+
+    def step(params, carry, x):
+        carry, h = cell.step(params, carry, x)
+        return carry, (h, carry)
+
+    parts: Any = (cell,)
+    if isinstance(cell.parts, Gated):
+        output = cell.parts.output
+        both = lambda params, carry: (output(params, carry), carry)
+        parts = cell.parts._replace(output=both)
+    return cell._replace(step=step, unroll=None, parts=parts)
 
 
 class LearnedCarryParams(NamedTuple):
@@ -314,11 +373,17 @@ def learned_carry(cell: Cell) -> Cell:
         _check_kind(params, LearnedCarryParams)
         return cell.step(params.cell, carry, x)
 
-    def unroll(params, carry, xs, control):
-        return engine.run(cell, params.cell, carry, xs, control)
+    def unroll(params, carry, xs, control, run):
+        return run(cell, params.cell, carry, xs, control)
 
     return Cell(
-        init, initial_carry, step, unroll, (cell,), _spec("learned_carry", cell)
+        init=init,
+        initial_carry=initial_carry,
+        step=step,
+        unroll=unroll,
+        event_ndim=cell.event_ndim,
+        parts=(cell,),
+        spec=_spec("learned_carry", cell),
     )
 
 

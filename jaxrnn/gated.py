@@ -1,13 +1,53 @@
 """A gated cell from its equations: project, recur, gates, update, output."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import engine
-from jaxrnn.cell import Cell, arrays, check_like, factory, retype
+from jaxrnn._factory import factory
+from jaxrnn._tree import as_arrays, check_like, retype
+from jaxrnn.cell import Cell, Init, InitialCarry
+
+__all__ = ["Gated", "gated"]
+
+
+class Project(Protocol):
+    """``(params, x) -> z``: what the input says to each gate, a tuple of arrays.
+
+    Needs no memory, so it may run for all of time at once. Treats all leading axes of x
+    alike.
+    """
+
+    def __call__(self, params: Any, x: Any, /) -> tuple: ...
+
+
+class Recur(Protocol):
+    """``(params, carry, z) -> pre``: adds what the memory says, a tuple of arrays.
+
+    The matmul that must wait for time; affine in carry and z.
+    """
+
+    def __call__(self, params: Any, carry: Any, z: tuple, /) -> tuple: ...
+
+
+class Activate(Protocol):
+    """``(params, carry, pre) -> gates``: the named activations, a NamedTuple."""
+
+    def __call__(self, params: Any, carry: Any, pre: tuple, /) -> Any: ...
+
+
+class Update(Protocol):
+    """``(params, carry, gates) -> carry``: the state equation."""
+
+    def __call__(self, params: Any, carry: Any, gates: Any, /) -> Any: ...
+
+
+class Output(Protocol):
+    """``(params, carry) -> h``: what the cell shows."""
+
+    def __call__(self, params: Any, carry: Any, /) -> Any: ...
 
 
 class Gated(NamedTuple):
@@ -19,27 +59,41 @@ class Gated(NamedTuple):
         recur: ``(params, carry, z) -> pre``, adds what the memory says: a tuple of
             arrays, affine in carry and z. The only matmul that must wait.
         gates: ``(params, carry, pre) -> Gates``, the named activations.
-        update: ``(carry, gates) -> carry``, the state equation.
-        output: ``(carry) -> h``, what the cell shows.
+        update: ``(params, carry, gates) -> carry``, the state equation. It may hold a
+            matmul of its own, such as a projection.
+        output: ``(params, carry) -> h``, what the cell shows.
+
+    The derivative of each is right whatever it holds. It is fast if
+
+    - rows of a batch do not see each other: each function gives for one row, without
+      batch axes, what it gives for that row in a batch. A layer norm over the units
+      does. One that closes over an array of the batch's shape does not; then the weight
+      gradients are not one matmul over all rows and steps (LSTM, T=128 B=32 H=128:
+      1.4 times the time of forward and backward pass).
+    - ``recur`` is affine in the carry. What is not is computed again in the backward
+      loop: a layer norm belongs in ``gates`` (in ``recur``: 1.3 times the time).
+    - ``gates``, ``update`` and ``output`` are cheap beside the matmuls: the backward
+      loop computes them again rather than store what is in them.
     """
 
-    project: Callable
-    recur: Callable
-    gates: Callable
-    update: Callable
-    output: Callable
+    project: Project
+    recur: Recur
+    gates: Activate
+    update: Update
+    output: Output
 
 
 @factory
 def gated(
     *,
-    init: Callable,
-    initial_carry: Callable,
-    project: Callable,
-    recur: Callable,
-    gates: Callable,
-    update: Callable,
-    output: Callable,
+    init: Init,
+    initial_carry: InitialCarry,
+    project: Project,
+    recur: Recur,
+    gates: Activate,
+    update: Update,
+    output: Output,
+    event_ndim: int | None = 1,
     spec: tuple = (),
 ) -> Cell:
     """A `Cell` whose step is ``output . update . gates . recur . project``.
@@ -55,11 +109,11 @@ def gated(
             them the dtype, sharding and mesh axes that the step returns. ``x`` may be
             only a ``jax.ShapeDtypeStruct``.
         project, recur, gates, update, output: see `Gated`.
-        spec: see `Cell`.
+        event_ndim, spec: see `Cell`.
 
     Returns:
-        The cell. Its ``step``, ``initial_carry`` and ``unroll`` raise ValueError for
-        params or a carry that do not fit.
+        The cell. Its ``step`` and ``initial_carry`` raise ValueError for params or a
+        carry that do not fit.
 
     Example:
         The minimal gated unit (Zhou et al. 2016) without biases:
@@ -76,8 +130,8 @@ def gated(
         ...         project=lambda p, x: tuple(jnp.split(x @ p[0], 2, -1)),
         ...         recur=lambda p, h, z: (z[0] + h @ p[1], z[1] + h @ p[1]),
         ...         gates=lambda p, h, a: (jaxrnn.sigmoid(a[0]), jnp.tanh(a[1])),
-        ...         update=lambda h, g: (1 - g[0]) * h + g[0] * g[1],
-        ...         output=lambda h: h,
+        ...         update=lambda p, h, g: (1 - g[0]) * h + g[0] * g[1],
+        ...         output=lambda p, h: h,
         ...     )
         >>> cell = mgu(4)
         >>> params = cell.init(jax.random.key(0), features=3)
@@ -111,21 +165,19 @@ def gated(
 
     def move(params, carry, x):
         pre = recur(params, carry, project(params, x))
-        return update(carry, gates(params, carry, pre))
+        return update(params, carry, gates(params, carry, pre))
 
     def compose(params, carry, x):
         carry = move(params, carry, x)
-        return carry, output(carry)
+        return carry, output(params, carry)
 
     def start(params, x):
         """Zeros of the type that `compose` maps to itself."""
         checked(params, x)
         zeros = initial_carry(params, x)
-        weak = jax.tree.map(
-            _weakly_typed, zeros
-        )  # so that params and x decide the dtype
+        weak = jax.tree.map(_weakly_typed, zeros)  # so params and x decide the dtype
         like = jax.eval_shape(move, params, weak, x)
-        name = "the carry that update(carry, gates) returns"
+        name = "the carry that update(params, carry, gates) returns"
         remedy = (
             "It must have the structure and shapes of what initial_carry(params, x) "
             "returns, which is what was expected: change the one or the other."
@@ -134,17 +186,12 @@ def gated(
         return retype(zeros, like)
 
     def step(params, carry, x):
-        params, carry, x = map(arrays, ("params", "carry", "x"), (params, carry, x))
+        params, carry, x = map(as_arrays, ("params", "carry", "x"), (params, carry, x))
         remedy = "cell.initial_carry(params, x) gives one that fits."
         check_like("carry", carry, jax.eval_shape(start, params, x), remedy)
         return compose(params, carry, x)
 
-    def unroll(params, carry, xs, control):
-        how = engine.scan if control.engine == "scan" else engine.deferred
-        return how.unroll(cell, params, carry, xs, control)
-
-    cell = Cell(init, start, step, unroll, parts, spec)
-    return cell
+    return Cell(init, start, step, None, event_ndim, parts, spec)
 
 
 def _weakly_typed(a):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import wide
+from jaxrnn._tree import wide
 
 glorot_uniform = jax.nn.initializers.glorot_uniform()
 

@@ -18,8 +18,9 @@ from flax.core import FrozenDict, unfreeze
 from jax import export
 
 import jaxrnn
-from jaxrnn import modules
-from jaxrnn.cell import Cell, check_like
+from jaxrnn import _modules
+from jaxrnn._tree import check_like
+from jaxrnn.cell import Cell
 from jaxrnn.initializers import glorot_uniform, orthogonal
 
 
@@ -114,7 +115,8 @@ class _Recurrent(nn.Module, kw_only=True):
             mask, resets: bool ``[*batch, T]``. Flax's lifted transforms take these
                 three by position alone.
             deterministic: whether dropout is off. A module with dropout needs it here
-                or as an attribute. Dropout draws from the stream ``dropout``.
+                or as an attribute. Dropout, and the noise of any cell, draws from the
+                stream ``dropout``.
 
         Returns:
             ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.
@@ -122,38 +124,38 @@ class _Recurrent(nn.Module, kw_only=True):
         Raises:
             ValueError: as `jaxrnn.unroll` does.
         """
-        cell, features = self.cell, modules.features(xs)
-        modules.check_module(cell, self.dropout)
+        cell, features = self.cell, _modules.features(xs)
+        _modules.check_module(cell, self.dropout)
         like = _like(cell, features)
         if self.has_variable("params", "cell"):
             _check_tree(cell, self.get_variable("params", "cell"), like, features)
 
         def init(key):
-            return modules.annotate(
+            return _modules.annotate(
                 to_tree(cell.init(key, features)), self.sharding, _box
             )
 
-        between = None
-        if self.dropout:
-            if deterministic is None and self.deterministic is None:
-                raise ValueError(
-                    "deterministic: expected True or False where there is dropout, "
-                    "got None."
-                )
-            drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
-            between = lambda hs: drop(hs, deterministic=deterministic)
-        return modules.run(
+        if deterministic is None:
+            deterministic = self.deterministic
+        if self.dropout and deterministic is None:
+            raise ValueError(
+                "deterministic: expected True or False where there is dropout, got None."
+            )
+        drops = self.dropout and len(cell.parts) > 1
+        noisy = not deterministic and (drops or self.has_rng("dropout"))
+        return _modules.run(
             cell,
             serialization.from_state_dict(like, self.param("cell", init)),
             carry,
             xs,
             time_major=self.time_major,
-            between=between,
+            dropout=self.dropout if noisy else 0.0,
             lengths=lengths,
             mask=mask,
             resets=resets,
             reverse=self.reverse,
             remat=self.remat,
+            key=self.make_rng("dropout") if noisy else None,
             engine=self.engine,
         )
 
@@ -166,7 +168,7 @@ class RNN(_Recurrent):
 
     Attributes:
         cell: a `jaxrnn.Cell`.
-        dropout: the rate of `flax.linen.Dropout` between the layers of a `stack`.
+        dropout: the rate of `jaxrnn.noise.dropout` between the layers of a `stack`.
         deterministic: whether dropout is off, unless the call says otherwise.
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
         reverse, remat, engine: as `jaxrnn.unroll` takes them.
@@ -203,7 +205,7 @@ class _Layers(_Recurrent, kw_only=True):
     @property
     def cell(self) -> Cell:
         """The `jaxrnn.stack` that this module runs."""
-        return modules.layers(
+        return _modules.layers(
             self._make,
             self.features,
             self.num_layers,
@@ -379,7 +381,7 @@ class ScannedRNN(nn.Module):
                 "is inputs[None]."
             )
         hidden = inputs.shape[-1] if self.hidden is None else self.hidden
-        cell = modules.made(self.make, hidden)
+        cell = _modules.made(self.make, hidden)
         if carry is not None:
             batch = inputs.shape[1:-1]
             like = jax.eval_shape(lambda: _before_params(cell, batch, hidden, None))
@@ -426,7 +428,7 @@ class ScannedRNN(nn.Module):
                 "hidden_size: expected a positive integer, got None. Give it here, or "
                 "make the module with ScannedRNN(hidden=...)."
             )
-        cell = modules.made(module.make if make is None else make, hidden)
+        cell = _modules.made(module.make if make is None else make, hidden)
         return _before_params(cell, tuple(batch), hidden, dtype)
 
 

@@ -15,8 +15,9 @@ from flax.nnx import reprlib, summary
 from jax.core import Tracer
 
 import jaxrnn
-from jaxrnn import modules
-from jaxrnn.cell import Cell, check_like
+from jaxrnn import _modules
+from jaxrnn._tree import check_like
+from jaxrnn.cell import Cell
 
 
 class RNN(nnx.Module):
@@ -25,7 +26,7 @@ class RNN(nnx.Module):
     Args:
         cell: a `jaxrnn.Cell`.
         in_features: F.
-        dropout: the rate of `flax.nnx.Dropout` between the layers of a `stack`;
+        dropout: the rate of `jaxrnn.noise.dropout` between the layers of a `stack`;
             `eval()` switches it off.
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
         sharding: field name of the params -> its dimensions' mesh axis names, such as
@@ -56,7 +57,7 @@ class RNN(nnx.Module):
         sharding: Mapping[str, tuple] | None = None,
         rngs: nnx.Rngs,
     ):
-        modules.check_module(cell, dropout)
+        _modules.check_module(cell, dropout)
         if not isinstance(rngs, nnx.Rngs):
             raise ValueError(
                 f"rngs: expected flax.nnx.Rngs, got {type(rngs).__name__}. Give "
@@ -65,7 +66,7 @@ class RNN(nnx.Module):
         self.cell = nnx.static(cell)
         self.time_major = time_major
         params = cell.init(rngs.params(), in_features)
-        self.weights = nnx.data(modules.annotate(params, sharding, _param))
+        self.weights = nnx.data(_modules.annotate(params, sharding, _param))
         self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
 
     @property
@@ -128,7 +129,8 @@ class RNN(nnx.Module):
         resets: Any = None,
         reverse: bool = False,
         remat: int | str | None = None,
-        engine: str = "auto",
+        key: Any = None,
+        engine: Any = "auto",
     ) -> tuple[Any, Any]:
         """The cell over time: see `jaxrnn.unroll`, whose every option is taken.
 
@@ -138,6 +140,8 @@ class RNN(nnx.Module):
             lengths: int ``[*batch]``.
             mask, resets: bool ``[*batch, T]``.
             reverse, remat, engine: as `jaxrnn.unroll` takes them.
+            key: for the noise of the cell; None: where the module has dropout that is
+                on, one of its stream ``dropout``, else no noise.
 
         Returns:
             ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.
@@ -145,18 +149,23 @@ class RNN(nnx.Module):
         Raises:
             ValueError: as `jaxrnn.unroll` does.
         """
-        return modules.run(
+        rate = 0.0
+        if self.dropout is not None and not self.dropout.deterministic:
+            rate = self.dropout.rate
+            key = self.dropout.rngs() if key is None else key
+        return _modules.run(
             self.cell,
             self.params,
             carry,
             xs,
             time_major=self.time_major,
-            between=self.dropout,
+            dropout=rate,
             lengths=lengths,
             mask=mask,
             resets=resets,
             reverse=reverse,
             remat=remat,
+            key=key,
             engine=engine,
         )
 
@@ -262,7 +271,7 @@ class _Layers(RNN):
         **options: Any,
     ):
         super().__init__(
-            modules.layers(
+            _modules.layers(
                 self._make, hidden_features, num_layers, bidirectional, **options
             ),
             in_features,

@@ -9,7 +9,9 @@ from jax import lax
 from jax.core import eval_jaxpr
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.cell import Cell, factory, spec_of
+from jaxrnn._factory import factory
+from jaxrnn._spec import spec_of
+from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated, gated
 
 FLOATS = ("bfloat16", "float16", "float32", "float64")
@@ -94,6 +96,7 @@ def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
         return gated(
             init=cell.init,
             initial_carry=cell.initial_carry,
+            event_ndim=cell.event_ndim,
             spec=spec,
             **how._asdict(),
         )
@@ -111,13 +114,16 @@ def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
         carry, h = inner(*_cast((params, carry, x), kept))
         return _cast(carry, kept), _cast(h, low)
 
-    return Cell(cell.init, initial_carry, step, None, (cell,), spec)
+    return cell._replace(
+        initial_carry=initial_carry, step=step, parts=(cell,), spec=spec
+    )
 
 
 def _gated(parts: Gated, low: Any, kept: Any, summed: Any) -> Gated:
     """The equations, each in its dtype: `kept` for the carry, `summed` for sums."""
     projected = _rounded(parts.project, low, summed, summed)
     recurred = _rounded(parts.recur, low, summed, summed)
+    updated = _rounded(parts.update, low, kept, summed)
 
     def project(params, x):
         return _cast(projected(*_cast((params, x), summed)), summed)
@@ -128,11 +134,11 @@ def _gated(parts: Gated, low: Any, kept: Any, summed: Any) -> Gated:
     def gates(params, carry, pre):
         return _cast(parts.gates(*_cast((params, carry, pre), kept)), kept)
 
-    def update(carry, gates):
-        return _cast(parts.update(carry, gates), kept)
+    def update(params, carry, gates):
+        return _cast(updated(*_cast((params, carry, gates), kept)), kept)
 
-    def output(carry):
-        return _cast(parts.output(carry), low)
+    def output(params, carry):
+        return _cast(parts.output(_cast(params, kept), carry), low)
 
     return Gated(project, recur, gates, update, output)
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import arrays, select
-from jaxrnn.unroll import check_flag, length_of, valid_steps
+from jaxrnn._time import check_flag, length_of, valid_steps
+from jaxrnn._tree import as_arrays, select
 
 
 def last_output(
@@ -49,7 +49,7 @@ def last_output(
         True
     """
     check_flag("reverse", reverse)
-    hs = arrays("hs", hs)
+    hs = as_arrays("hs", hs)
     length = length_of("hs", hs)
     valid = valid_steps(length, _batch("hs", hs, lengths, mask), lengths, mask)
     if isinstance(length, int) and length == 0:
@@ -89,7 +89,7 @@ def flip(xs: Any, *, lengths: Any = None, mask: Any = None) -> Any:
         >>> jaxrnn.flip(xs, lengths=[3, 2]).tolist()
         [[3, 6], [2, 5], [1, 0]]
     """
-    xs = arrays("xs", xs)
+    xs = as_arrays("xs", xs)
     length = length_of("xs", xs)
     valid = valid_steps(length, _batch("xs", xs, lengths, mask), lengths, mask)
     if valid is None or (isinstance(length, int) and length == 0):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.cell import wide
+from jaxrnn._tree import wide
 
 
 def sigmoid(x: Any) -> jax.Array:

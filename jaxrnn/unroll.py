@@ -1,16 +1,17 @@
 """unroll: a cell over time, with lengths, mask, resets, reverse; argument checks."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import engine as engines
-from jaxrnn.cell import Cell, Control, arrays, check_like, one_step, select
-
-ENGINES = ("auto", "gated", "scan")
+from jaxrnn._keys import noise_key
+from jaxrnn._time import check_flag, check_steps, length_of, valid_steps
+from jaxrnn._tree import as_arrays, check_like, one_step, select
+from jaxrnn.cell import Cell, Control
 
 
 def unroll(
@@ -24,7 +25,8 @@ def unroll(
     resets: Any = None,
     reverse: bool = False,
     remat: int | str | None = None,
-    engine: str = "auto",
+    key: Any = None,
+    engine: str | tuple[engines.Engine, ...] = "auto",
 ) -> tuple[Any, Any]:
     """Runs a cell over time: ``h_t`` for every ``x_t``, and the carry after the last.
 
@@ -44,10 +46,15 @@ def unroll(
             belongs to ``xs[t]``.
         remat: store the carry at every `remat`-th step only and recompute the rest in
             the backward pass. "auto" does so when more than 256 MiB would be stored.
+        key: a PRNG key, or one a row ``[*batch]``, for the noise of `jaxrnn.noise`; None
+            is the evaluation, without noise. What a row draws does not depend on the
+            rows beside it. A cell without noise does not read it.
         engine: "scan" is the plain scan of ``step``; "gated" the fast engine for cells
-            made by `gated`; "auto" chooses. All mean the same. A cell whose functions
-            have callbacks (`jax.debug.print`, `jax.experimental.io_callback`) runs by
-            "scan", so they are called once per step with the whole batch.
+            made by `gated`; "auto" chooses. All mean the same. A tuple of
+            `jaxrnn.engine.Engine` stands for the first of them that supports the cell.
+            A cell whose functions have callbacks (`jax.debug.print`,
+            `jax.experimental.io_callback`) runs by "scan", so they are called once per
+            step with the whole batch.
 
     Returns:
         ``(carry, hs)``. An invalid step leaves the carry unchanged, unless it is reset,
@@ -69,27 +76,35 @@ def unroll(
     if not isinstance(cell, Cell):
         cell = _bare(cell, carry, resets)
     _check_options(reverse, remat, engine)
-    params, xs = arrays("params", params), arrays("xs", xs)
+    params, xs = as_arrays("params", params), as_arrays("xs", xs)
     length = length_of("xs", xs)
     x = one_step(xs)
     start = _started(cell, params, carry, x)
-    given = dict(lengths=lengths, mask=mask, resets=resets)
-    batch = _batch(cell, params, start, x, length, **given)
+    batch = _batch(cell, start, x, length, lengths=lengths, mask=mask, resets=resets)
     if carry is None:
         carry = cell.initial_carry(params, x)
     else:
         remedy = (
             "Time is axis 0 of xs and batch follows; None stands for the initial carry."
         )
-        carry = arrays("carry", carry)
+        carry = as_arrays("carry", carry)
         check_like("carry", carry, start, remedy)
-    valid = valid_steps(length, batch, lengths, mask)
-    resets = _steps("resets", resets, length, batch)
+    valid = valid_steps(length, batch or (), lengths, mask)
+    resets = check_steps("resets", resets, length, batch or ())
     if resets is not None and lengths is not None:
-        resets &= valid_steps(length, batch, lengths, None)
+        resets &= valid_steps(length, batch or (), lengths, None)
     fresh = None if resets is None else cell.initial_carry(params, x)
     xs = select(valid, xs, 0)
-    control = Control(valid, resets, fresh, reverse, remat, engine)
+    control = Control(
+        valid=valid,
+        resets=resets,
+        fresh=fresh,
+        reverse=reverse,
+        remat=remat,
+        engine=engine,
+        key=noise_key(key, batch),
+        batch_ndim=None if batch is None else len(batch),
+    )
     return engines.run(cell, params, carry, xs, control)
 
 
@@ -122,18 +137,6 @@ def _fits(cell: Cell, params: Any, x: Any) -> bool:
     return True
 
 
-def valid_steps(length: Any, batch: tuple, lengths: Any, mask: Any) -> Any:
-    """Lengths and mask, checked, in one: bool ``[T, *batch]``, or None for all steps."""
-    valid = _steps("mask", mask, length, batch)
-    if lengths is None:
-        return valid
-    lengths = _lengths(lengths, length, batch)
-    steps = jnp.arange(length)
-    ends = lengths.astype(steps.dtype)[None]
-    inside = jnp.expand_dims(steps, range(1, ends.ndim)) < ends
-    return inside if valid is None else valid & inside
-
-
 def _bare(step: Any, carry: Any, resets: Any) -> Cell:
     if not callable(step):
         raise ValueError(
@@ -148,8 +151,9 @@ def _bare(step: Any, carry: Any, resets: Any) -> Cell:
         raise ValueError(
             "resets: a bare step has no initial carry. Make a jaxrnn.Cell of it."
         )
-    carry = arrays("carry", carry)
-    return Cell(init=step, initial_carry=lambda params, x: carry, step=step)
+    carry, run = as_arrays("carry", carry), cast(Any, step)
+    start = lambda params, x: carry
+    return Cell(init=run, initial_carry=start, step=run, event_ndim=None)
 
 
 def _check_options(reverse: Any, remat: Any, engine: Any) -> None:
@@ -159,114 +163,51 @@ def _check_options(reverse: Any, remat: Any, engine: Any) -> None:
         raise ValueError(
             f"remat: expected None, 'auto' or a number of steps from 1, got {remat!r}."
         )
-    if engine not in ENGINES:
-        raise ValueError(f"engine: expected one of {ENGINES}, got {engine!r}.")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is a bool."""
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name}: expected True or False, got {value!r}.")
-
-
-def length_of(argument: str, xs: Any) -> Any:
-    """T of a pytree of ``[T, ...]``."""
-    leaves = jax.tree.leaves_with_path(xs)
-    if not leaves:
-        raise ValueError(
-            f"{argument}: expected arrays [T, *batch, F], got none. For dynamics without "
-            "inputs give xs without features: jnp.zeros((T, batch, 0))."
-        )
-    length = leaves[0][1].shape[:1]
-    for path, a in leaves:
-        name = f"{argument}{jax.tree_util.keystr(path)}"
-        if a.ndim == 0:
-            raise ValueError(f"{name}: expected [T, *batch, F], got a scalar.")
-        if a.shape[:1] != length:
+    own = isinstance(engine, tuple) and engine
+    if not (own and all(isinstance(one, engines.Engine) for one in engine)):
+        if engine not in engines.names():
             raise ValueError(
-                f"{name}: expected {length[0]} steps, as in the first leaf, got "
-                f" {list(a.shape)}. Time is axis 0."
+                f"engine: expected one of {engines.names()}, got {engine!r}."
             )
-    return length[0]
 
 
-def _batch(cell, params, carry, x, length, **given) -> tuple:
-    """The batch shape that lengths, mask and resets must have.
+def _batch(cell: Cell, carry: Any, x: Any, length: Any, **arguments) -> tuple | None:
+    """The batch shape, which lengths, mask and resets must have; None: unknown.
 
-    For a cell of vectors that of x; for any other the shape that they have themselves,
-    which every leaf of x and of the carry must begin with.
+    `Cell.event_ndim` says which axes of x it is. Where that is None, it is the shape of
+    the arguments, which every leaf of x and of the carry must begin with.
     """
     leaves = jax.tree.leaves(x)
-    vector = len(leaves) == 1 and jnp.issubdtype(leaves[0].dtype, jnp.floating)
-    batch = leaves[0].shape[:-1] if vector else None
-    for name, value in given.items():
+    shape, events = leaves[0].shape, cell.event_ndim
+    known = None if events is None else shape[: max(0, len(shape) - events)]
+    batch = known
+    for name, value in arguments.items():
         if value is None:
             continue
-        shape = np.shape(value) if name == "lengths" else np.shape(value)[1:]
-        if batch is not None and shape != batch and _takes_rows(cell, params, carry, x):
+        came = np.shape(value)
+        found = came if name == "lengths" else came[1:]
+        if known is not None and found != known:
             time = () if name == "lengths" else (length,)
             raise ValueError(
-                f"{name}: expected {[*time, *batch]} for xs [{length}, "
-                f"{str(list(leaves[0].shape))[1:]}, got {list(np.shape(value))}. "
-                "Time is axis 0 of xs, mask and resets."
+                f"{name}: expected {[*time, *known]} for xs {[length, *shape]}, got "
+                f"{list(came)}. Time is axis 0 of xs, mask and resets.{_axes(cell, x)}"
             )
-        batch = shape
+        batch = found
         for leaf in jax.tree.leaves((x, carry)):
-            if leaf.shape[: len(shape)] != shape:
+            if leaf.shape[: len(batch)] != batch:
                 raise ValueError(
                     f"{name}: expected a batch shape that xs[0] and the carry begin "
-                    f"with, got {list(shape)} beside {list(leaf.shape)}."
+                    f"with, got {list(batch)} beside {list(leaf.shape)}."
                 )
-    return () if batch is None else batch
+    return batch
 
 
-def _takes_rows(cell, params, carry, x) -> bool:
-    """Whether the cell is one of vectors: ``x [F]`` is a row of it."""
-    n = x.ndim - 1
-    try:
-        c = one_step(carry, n)
-        row, _ = jax.eval_shape(cell.step, params, c, one_step(x, n))
-    except (TypeError, ValueError, IndexError):
-        return False
-    return [a.shape for a in jax.tree.leaves(row)] == [
-        a.shape for a in jax.tree.leaves(c)
-    ]
-
-
-def _steps(name: str, value: Any, length: Any, batch: tuple) -> jax.Array | None:
-    """A mask or resets, checked."""
-    if value is None:
-        return None
-    value = value if hasattr(value, "dtype") else np.asarray(value)
-    if value.dtype != bool:
-        raise ValueError(
-            f"{name}: expected bool, got {value.dtype}. Use .astype(bool)."
-        )
-    if value.shape != (length, *batch):
-        raise ValueError(
-            f"{name}: expected {[length, *batch]}, got {list(value.shape)}. "
-            "Time is axis 0."
-        )
-    return jnp.asarray(value)
-
-
-def _lengths(value: Any, length: Any, batch: tuple) -> jax.Array:
-    """Lengths, checked; the values of a `jax.Array` are not looked at."""
-    known = not isinstance(value, jax.Array)
-    value = np.asarray(value) if known else value
-    if not jnp.issubdtype(value.dtype, jnp.integer):
-        raise ValueError(
-            f"lengths: expected integers, got {value.dtype}. Use "
-            "np.asarray(lengths).astype(int)."
-        )
-    if value.shape != batch:
-        raise ValueError(
-            f"lengths: expected the batch shape {list(batch)}, got {list(value.shape)}."
-        )
-    if known and isinstance(length, int) and value.size:
-        if value.min() < 0 or value.max() > length:
-            raise ValueError(
-                f"lengths: expected 0 to {length}, the steps in xs, "
-                f"got {value.min()} to {value.max()}."
-            )
-    return jnp.asarray(value)
+def _axes(cell: Cell, x: Any) -> str:
+    """What to say of `Cell.event_ndim` where x is no vector."""
+    leaves = jax.tree.leaves(x)
+    if len(leaves) == 1 and jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        return ""
+    return (
+        f" The cell's event_ndim is {cell.event_ndim}: so many trailing axes of x are one "
+        "row's. A cell of tokens has 0, one of any tree has None."
+    )

@@ -28,18 +28,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ and COMPILED.exists():
 import hypothesis
 import jax
 
-from jaxrnn.engine import deferred
-
 # For who only wants to know that a test fails: the smallest case takes a minute to find.
 found = hypothesis.settings(phases=("explicit", "generate"))
 hypothesis.settings.register_profile("found", found)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 4)
-
-# The laws' batches of 3 rows take the way of many rows, single rows that of few;
-# tests/laws/test_batch.py compares the two.
-deferred.FEW_ROWS = 3
 
 
 class Memory:

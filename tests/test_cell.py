@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn.cell import one_step
+from jaxrnn._tree import one_step
 
 
 def test_cells_show_what_they_are():
@@ -65,8 +65,8 @@ def test_an_initial_carry_keeps_its_values_in_the_steps_dtype():
         project=lambda p, x: (x @ p,),
         recur=lambda p, h, z: (z[0] + 0.5 * h,),
         gates=lambda p, h, a: (jnp.tanh(a[0]),),
-        update=lambda h, g: g[0],
-        output=lambda h: h,
+        update=lambda p, h, g: g[0],
+        output=lambda p, h: h,
     )
     params = cell.init(jax.random.key(0), 2)
     carry = cell.initial_carry(params, jnp.ones((4, 2), jnp.float32))

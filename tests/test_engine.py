@@ -79,8 +79,8 @@ def test_an_input_that_is_only_handed_on_has_a_gradient():
         project=lambda p, x: (x,),
         recur=lambda p, h, z: (z[0] + h @ p,),
         gates=lambda p, h, a: (jnp.tanh(a[0]),),
-        update=lambda h, g: g[0],
-        output=lambda h: h,
+        update=lambda p, h, g: g[0],
+        output=lambda p, h: h,
     )
     params = cell.init(jax.random.key(0), F)
     xs = jnp.asarray(np.random.RandomState(0).randn(5, 3, F))
@@ -149,7 +149,7 @@ def test_callbacks_of_every_kind_run_in_order(kind):
 
     inner = jaxrnn.gru(H)
     heard = jax.jit(call) if kind == "inside jit" else call
-    parts = inner.parts._replace(update=lambda h, g: heard(inner.parts.update(h, g)))
+    parts = inner.parts._replace(update=lambda *args: heard(inner.parts.update(*args)))
     cell = jaxrnn.gated(
         init=inner.init, initial_carry=inner.initial_carry, **parts._asdict()
     )

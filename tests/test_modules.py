@@ -17,7 +17,7 @@ from flax import nnx
 import jaxrnn
 import jaxrnn.linen
 import jaxrnn.nnx
-from jaxrnn import convert, modules
+from jaxrnn import _modules, convert
 from tests.laws import cases
 from tests.laws.cases import B, F, H, T
 
@@ -311,7 +311,7 @@ def test_between_the_layers_is_what_is_given():
     xs = jnp.asarray(np.random.RandomState(5).randn(T, B, F))
     scale = jnp.asarray(np.random.RandomState(6).randn(T, B, H))
     how = dict(time_major=True, between=lambda hs: hs * scale)
-    carry, hs = modules.run(cell, params, None, xs, lengths=LENGTHS, **how)
+    carry, hs = _modules.run(cell, params, None, xs, lengths=LENGTHS, **how)
     expected, seen = [], xs
     for layer in params:
         x = seen if seen is xs else seen * scale
@@ -319,7 +319,7 @@ def test_between_the_layers_is_what_is_given():
         expected.append(c)
     cases.assert_close((carry, hs), (tuple(expected), seen))
     start = cases.randomise(7, carry)
-    once = modules.run(cell, params, start, xs, **how | {"between": lambda hs: hs})
+    once = _modules.run(cell, params, start, xs, **how | {"between": lambda hs: hs})
     cases.assert_close(once, jaxrnn.unroll(cell, params, start, xs))
 
 

@@ -34,8 +34,8 @@ def user_gated(rate):
     """Made of functions that only their bytes can carry to another process."""
     inner = jaxrnn.lstm(H)
     parts = inner.parts._replace(
-        update=lambda carry, gates: inner.parts.update(
-            carry, gates._replace(g=rate * gates.g)
+        update=lambda params, carry, gates: inner.parts.update(
+            params, carry, gates._replace(g=rate * gates.g)
         )
     )
     return jaxrnn.gated(

@@ -19,11 +19,12 @@ def tokens_cell():
             "wh": jax.random.normal(jax.random.fold_in(key, 1), (4, 4)) * 0.4,
         },
         initial_carry=lambda p, x: jnp.zeros((*x.shape, 4)),
+        event_ndim=0,
         project=lambda p, x: (p["table"][x],),
         recur=lambda p, h, z: (z[0] + h @ p["wh"],),
         gates=lambda p, h, a: (jnp.tanh(a[0]),),
-        update=lambda h, g: g[0],
-        output=lambda h: h,
+        update=lambda p, h, g: g[0],
+        output=lambda p, h: h,
     )
 
 
@@ -38,11 +39,12 @@ def images_cell():
             jax.random.normal(jax.random.fold_in(key, 1), (3, 3, 2, 2)) * 0.3,
         ),
         initial_carry=lambda p, x: jnp.zeros((*x.shape[:-1], 2)),
+        event_ndim=3,
         project=lambda p, x: (conv(x, p[0]),),
         recur=lambda p, h, z: (z[0] + conv(h, p[1]),),
         gates=lambda p, h, a: (jnp.tanh(a[0]),),
-        update=lambda h, g: g[0],
-        output=lambda h: h,
+        update=lambda p, h, g: g[0],
+        output=lambda p, h: h,
     )
 
 
@@ -51,11 +53,12 @@ def pair_cell():
     return jaxrnn.gated(
         init=lambda key, features: jax.random.normal(key, (features, features)) * 0.5,
         initial_carry=lambda p, x: jnp.zeros(x["v"].shape),
+        event_ndim=None,
         project=lambda p, x: (x["v"] @ p * x["gain"][..., None],),
         recur=lambda p, h, z: (z[0] + h @ p,),
         gates=lambda p, h, a: (jnp.tanh(a[0]),),
-        update=lambda h, g: g[0],
-        output=lambda h: h,
+        update=lambda p, h, g: g[0],
+        output=lambda p, h: h,
     )
 
 
@@ -99,7 +102,7 @@ def test_cells_that_are_not_of_vectors(name, ragged):
 def test_lengths_of_another_shape_are_refused_for_vectors_only():
     cell, features, xs = OTHERS["images"]
     params = cell.init(jax.random.key(0), features)
-    with pytest.raises(ValueError, match="begin with"):
+    with pytest.raises(ValueError, match=r"lengths: expected \[3\] for xs"):
         jaxrnn.unroll(cell, params, None, xs, lengths=np.full(B + 1, T))
     gru = jaxrnn.gru(4)
     params = gru.init(jax.random.key(0), 2)
@@ -108,8 +111,9 @@ def test_lengths_of_another_shape_are_refused_for_vectors_only():
 
 
 def test_lengths_and_a_mask_of_two_batch_shapes():
-    """Images may have one batch axis or two: both arguments must mean the same."""
+    """Where a cell does not say what the batch is, both must mean the same."""
     cell, features, xs = OTHERS["images"]
+    cell = cell._replace(event_ndim=None)
     params = cell.init(jax.random.key(0), features)
     mask = np.ones((T, B, 4), bool)
     with pytest.raises(ValueError, match=r"lengths: expected the batch shape \[3, 4\]"):
@@ -119,7 +123,7 @@ def test_lengths_and_a_mask_of_two_batch_shapes():
 def test_a_cell_with_an_unroll_of_its_own_is_told_everything():
     told = []
 
-    def unroll(params, carry, xs, control):
+    def unroll(params, carry, xs, control, run):
         told.append(control)
         return carry, 2 * xs
 
@@ -148,7 +152,7 @@ def test_a_cell_with_an_unroll_of_its_own_is_told_everything():
     np.testing.assert_array_equal(control.valid, mask & inside)
     np.testing.assert_array_equal(control.resets, resets & inside)
     np.testing.assert_array_equal(control.fresh, np.full((B, 2), 3.0))
-    assert control[3:] == (True, 2, "auto")
+    assert control[3:] == (True, 2, "auto", None, 1)
     np.testing.assert_array_equal(hs, np.where((mask & inside)[..., None], 2 * xs, 0))
 
 

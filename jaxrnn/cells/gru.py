@@ -14,7 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, aligned, factory, spec_of
+from jaxrnn._factory import factory
+from jaxrnn._spec import spec_of
+from jaxrnn._tree import aligned
+from jaxrnn.cell import Cell
 from jaxrnn.cells.options import (
     check_features,
     check_gate_bias,
@@ -52,8 +55,9 @@ def project(params, x):
 
 
 def recur(params, h, z):
-    r, k, n = jnp.split(h @ params.wh, 3, axis=-1)
-    return z[0] + r, z[1] + k, z[2], n + aligned(params.bn, n)
+    xr, xz, xn = z
+    hr, hz, hn = jnp.split(h @ params.wh, 3, axis=-1)
+    return xr + hr, xz + hz, xn, hn + aligned(params.bn, hn)
 
 
 def gates(params, h, pre):
@@ -62,12 +66,12 @@ def gates(params, h, pre):
     return GRUGates(r, sigmoid(z), jnp.tanh(n + r * hn))
 
 
-def update(h, gates):
+def update(params, h, gates):
     _, z, n = gates
     return (1 - z) * n + z * h
 
 
-def output(h):
+def output(params, h):
     return h
 
 
@@ -112,7 +116,7 @@ def gru(
     """
     hidden = check_hidden(hidden)
     check_gate_bias("update_bias", update_bias, hidden, bias_init)
-    open_by = 0.0 if update_bias is None else update_bias
+    start_bias = 0.0 if update_bias is None else update_bias
 
     def init(key, features):
         kx, kh, kb = jax.random.split(key, 3)
@@ -120,7 +124,7 @@ def gru(
         return GRUParams(
             wx=per_gate(kernel_init, 3, kx, (features, hidden), dtype),
             wh=per_gate(recurrent_init, 3, kh, (hidden, hidden), dtype),
-            b=draw_bias("rzn", bias_init, kb, hidden, dtype, z=open_by),
+            b=draw_bias("rzn", bias_init, kb, hidden, dtype, z=start_bias),
             bn=draw_bias("n", None, kb, hidden, dtype),
         )
 

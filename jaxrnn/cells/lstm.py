@@ -16,7 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, aligned, factory, spec_of
+from jaxrnn._factory import factory
+from jaxrnn._spec import spec_of
+from jaxrnn._tree import aligned
+from jaxrnn.cell import Cell
 from jaxrnn.cells.options import (
     check_features,
     check_gate_bias,
@@ -58,8 +61,9 @@ def project(params, x):
 
 
 def recur(params, carry, z):
-    i, f, g, o = jnp.split(carry.h @ params.wh, 4, axis=-1)
-    return z[0] + i, z[1] + f, z[2] + g, z[3] + o
+    xi, xf, xg, xo = z
+    hi, hf, hg, ho = jnp.split(carry.h @ params.wh, 4, axis=-1)
+    return xi + hi, xf + hf, xg + hg, xo + ho
 
 
 def gates(params, carry, pre):
@@ -67,13 +71,13 @@ def gates(params, carry, pre):
     return LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
 
 
-def update(carry, gates):
+def update(params, carry, gates):
     i, f, g, o = gates
     c = f * carry.c + i * g
     return LSTMCarry(h=o * jnp.tanh(c), c=c)
 
 
-def output(carry):
+def output(params, carry):
     return carry.h
 
 
@@ -118,7 +122,7 @@ def lstm(
     """
     hidden = check_hidden(hidden)
     check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    open_by = 1.0 if forget_bias is None else forget_bias
+    start_bias = 1.0 if forget_bias is None else forget_bias
 
     def init(key, features):
         kx, kh, kb = jax.random.split(key, 3)
@@ -126,7 +130,7 @@ def lstm(
         return LSTMParams(
             wx=per_gate(kernel_init, 4, kx, (features, hidden), dtype),
             wh=per_gate(recurrent_init, 4, kh, (hidden, hidden), dtype),
-            b=draw_bias("ifgo", bias_init, kb, hidden, dtype, f=open_by),
+            b=draw_bias("ifgo", bias_init, kb, hidden, dtype, f=start_bias),
         )
 
     def initial_carry(params, x):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import wide
+from jaxrnn._tree import wide
 
 
 def check_hidden(hidden: Any) -> int:

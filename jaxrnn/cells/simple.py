@@ -9,7 +9,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, aligned, factory, spec_of
+from jaxrnn._factory import factory
+from jaxrnn._spec import spec_of
+from jaxrnn._tree import aligned
+from jaxrnn.cell import Cell
 from jaxrnn.cells.options import check_features, check_hidden, draw_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
@@ -37,11 +40,11 @@ def recur(params, h, z):
     return (z[0] + h @ params.wh,)
 
 
-def update(h, gates):
+def update(params, h, gates):
     return gates.h
 
 
-def output(h):
+def output(params, h):
     return h
 
 

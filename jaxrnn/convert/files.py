@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from jaxrnn.cell import Cell, show
+from jaxrnn._spec import show
+from jaxrnn.cell import Cell
 from jaxrnn.convert.foreign import RNN
 from jaxrnn.convert.layers import copied, floating, held, total
 from jaxrnn.extra import need

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, show
+from jaxrnn._spec import show
+from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams, gru
 from jaxrnn.cells.lstm import LSTMParams, lstm
 from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn

@@ -1,4 +1,4 @@
-"""The plain scan of ``step``, and what both engines share: resets, masks, chunks."""
+"""The plain scan of ``step``, and what all engines share: resets, masks, chunks."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.cell import Cell, Control, check_like, one_step, retype, select
+from jaxrnn._tree import check_like, one_step, retype, select
+from jaxrnn.cell import Cell, Control
+from jaxrnn.engine.interface import Engine
 
 # remat="auto" stores all that fits in this, and about sqrt(T) carries beyond.
 AUTO_REMAT_BYTES = 256 * 2**20
@@ -16,12 +18,6 @@ AUTO_REMAT_BYTES = 256 * 2**20
 
 def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
     """``(carry, hs)`` by `lax.scan` of ``cell.step``: the meaning of every cell."""
-    if control.engine == "gated":
-        raise ValueError(
-            f"engine: expected 'auto' or 'scan' for {cell!r}, got 'gated'. Only cells "
-            "made by jaxrnn.gated, and compositions of them, run on the gated engine."
-        )
-
     body = controlled(cell.step, params, control.fresh)
 
     def run(carry, steps):
@@ -33,6 +29,9 @@ def unroll(cell: Cell, params: Any, carry: Any, xs: Any, control: Control):
         run, carry, steps, control, lambda: _step_bytes(body, carry, steps)
     )
     return last_reset(carry, control), hs
+
+
+ENGINE = Engine("scan", lambda cell, control: None, unroll)
 
 
 def controlled(step: Callable, params: Any, fresh: Any) -> Callable:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
-from jaxrnn.cell import select
+from jaxrnn._tree import select
 
 
 def given(primals: Any, tangents: Any) -> Any:

@@ -3,10 +3,8 @@
 from jaxrnn.probe.dynamics import jacobian_spectrum, lyapunov, timescale
 from jaxrnn.probe.influence import ablation, memory_span
 from jaxrnn.probe.recording import gates, gradient_flow
-from jaxrnn.probe.through import BidirectionalGates
 
 __all__ = [
-    "BidirectionalGates",
     "ablation",
     "gates",
     "gradient_flow",

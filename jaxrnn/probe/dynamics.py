@@ -11,7 +11,8 @@ import numpy as np
 from jaxrnn import engine
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
-from jaxrnn.probe.through import check_cell, is_float, opened, through
+from jaxrnn.probe.elementwise import elementwise
+from jaxrnn.probe.through import check_cell, is_float, opened, stepping, through
 from jaxrnn.unroll import unroll
 
 
@@ -159,10 +160,9 @@ def timescale(
         lengths, mask, reverse: see `jaxrnn.unroll`; the mean is over the valid steps.
 
     Returns:
-        A tree like the carry (`BidirectionalGates` of two for a bidirectional cell),
-        ``[*batch, H]`` in steps: 0 for what is lost at once, infinity for what does not
-        decay; NaN for a row without a valid step. Sums run along with time: nothing of the
-        size ``[T, H]`` is kept but each layer's outputs.
+        A tree like the carry, ``[*batch, H]`` in steps: 0 for what is lost at once,
+        infinity for what does not decay; NaN for a row without a valid step. Sums run
+        along with time: nothing of the size ``[T, H]`` is kept but each layer's outputs.
 
     Raises:
         ValueError: whatever `jaxrnn.unroll` refuses.
@@ -181,11 +181,12 @@ def timescale(
     """
     check_cell(cell)
 
-    def watch(cell, params, carry, xs, control, _):
+    def watch(cell, params, carry, xs, control):
         total = jax.tree.map(
             lambda c: jnp.zeros(c.shape, c.dtype if is_float(c) else None), carry
         )
-        rows = jnp.zeros(jax.tree.leaves(xs)[0].shape[1:-1])
+        batch = slice(1, 1 + (control.batch_ndim or 0))
+        rows = jnp.zeros(jax.tree.leaves(xs)[0].shape[batch])
         kept = _keeper(cell)
 
         def step(params, state, x):
@@ -194,19 +195,14 @@ def timescale(
             logs = jax.tree.map(lambda t, k: t + jnp.log(jnp.abs(k)), total, keep)
             return (new, logs, count + 1), h
 
-        watched = cell._replace(step=step, unroll=None)
         state = (carry, total, rows)
-        (carry, total, count), hs = engine.run(watched, params, state, xs, control)
-        return carry, hs, jax.tree.map(lambda t: _decay(t, count), total)
-
-    def run(params, carry, xs, control):
-        carry, _, seen = through(
-            watch, cell, params, carry, xs, control, None, shown=False
+        (_, total, count), hs = engine.run(
+            stepping(cell, step), params, state, xs, control
         )
-        return carry, seen
+        return jax.tree.map(lambda t: _decay(t, count), total), hs
 
     options = {"lengths": lengths, "mask": mask, "reverse": reverse}
-    return unroll(cell._replace(unroll=run), params, carry, xs, **options)[1]
+    return through(watch, cell, params, carry, xs, **options)[0]
 
 
 def _keeper(cell: Cell) -> Callable:
@@ -216,24 +212,21 @@ def _keeper(cell: Cell) -> Callable:
 
     def of_gates(params, carry, x):
         now, new = opened(cell, params, carry, x)
-        keep = _diagonal(lambda c: parts.update(c, now), carry, once=True)
-        return new, parts.output(new), keep
+        keep = _diagonal(lambda c: parts.update(params, c, now), carry)
+        return new, parts.output(params, new), keep
 
     def of_step(params, carry, x):
         new, h = cell.step(params, carry, x)
-        keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry, once=False)
+        keep = _diagonal(lambda c: cell.step(params, c, x)[0], carry)
         return new, h, keep
 
     return of_gates if isinstance(parts, Gated) else of_step
 
 
-def _diagonal(f: Callable, carry: Any, *, once: bool) -> Any:
+def _diagonal(f: Callable, carry: Any) -> Any:
     """What each unit of ``f(carry)`` has of itself; 1 for leaves without a gradient.
 
-    Args:
-        f: from a carry to a carry.
-        carry: where.
-        once: that units do not mix, so that one direction holds all of them.
+    Where units do not mix, one direction holds all of them; else each unit needs its own.
     """
     leaves, structure = jax.tree.flatten(carry)
     found = []
@@ -242,13 +235,14 @@ def _diagonal(f: Callable, carry: Any, *, once: bool) -> Any:
             found.append(jnp.ones(leaf.shape))
             continue
 
-        def along(direction, n=n, leaf=leaf):
-            g = lambda a: jax.tree.leaves(
-                f(jax.tree.unflatten(structure, [*leaves[:n], a, *leaves[n + 1 :]]))
-            )[n]
-            return jax.jvp(g, (leaf,), (direction,))[1]
+        def of_leaf(a, n=n):
+            others = [*leaves[:n], a, *leaves[n + 1 :]]
+            return jax.tree.leaves(f(structure.unflatten(others)))[n]
 
-        if once:
+        def along(direction, leaf=leaf, of_leaf=of_leaf):
+            return jax.jvp(of_leaf, (leaf,), (direction,))[1]
+
+        if elementwise(of_leaf, leaf):
             found.append(along(jnp.ones_like(leaf)))
             continue
         width = leaf.shape[-1]

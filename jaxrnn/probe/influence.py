@@ -8,9 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import engine
-from jaxrnn.cell import Cell, select
+from jaxrnn._tree import select
+from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
-from jaxrnn.probe.through import check_cell, is_float, norm, one_way, opened, through
+from jaxrnn.probe.through import (
+    check_cell,
+    fed,
+    is_float,
+    norm,
+    opened,
+    stepping,
+    through,
+)
 from jaxrnn.unroll import unroll
 
 
@@ -113,8 +122,7 @@ def ablation(
     is not gated its output is as the cell makes it of such a carry.
 
     Args:
-        cell: any `Cell` whose leaves of one cell's carry all have H units; not
-            `jaxrnn.bidirectional`, whose two cells can be probed alone.
+        cell: any `Cell` whose leaves of one cell's carry all have H units.
         params: what ``cell.init`` returned.
         carry: the carry that comes in, or None for ``cell.initial_carry``.
         xs: inputs ``[T, *batch, F]``.
@@ -123,12 +131,13 @@ def ablation(
         lengths, mask, resets, reverse: see `jaxrnn.unroll`.
 
     Returns:
-        The scores ``[H, ...]``; for a stack a tuple with one entry a layer. The units run
-        one after the other, so memory does not grow with their number.
+        The scores ``[H, ...]``. For a composition a tree like its carry, with each cell's
+        scores in place of that cell's carry: for a stack a tuple with one entry a layer.
+        The units run one after the other, so memory does not grow with their number.
 
     Raises:
-        ValueError: for a bidirectional cell, a carry with leaves of several widths, and
-            whatever `jaxrnn.unroll` refuses.
+        ValueError: for a carry with leaves of several widths, and whatever
+            `jaxrnn.unroll` refuses.
 
     Example:
         >>> import jax, jaxrnn
@@ -144,29 +153,7 @@ def ablation(
     check_cell(cell)
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
 
-    def silence(cell, params, carry, xs, control, keep):
-        one_way(cell, "ablation")
-        quiet = lambda carry: jax.tree.map(
-            lambda c: jnp.where(keep, c, 0) if is_float(c) else c, carry
-        )
-
-        def step(params, carry, x):
-            if not isinstance(cell.parts, Gated):
-                carry, h = cell.step(params, quiet(carry), x)
-                return quiet(carry), h
-            carry = quiet(opened(cell, params, quiet(carry), x)[1])
-            return carry, cell.parts.output(carry)
-
-        silenced = cell._replace(step=step, unroll=None)
-        return *engine.run(silenced, params, carry, xs, control), None
-
-    def scored(keep):
-        def run(params, carry, xs, control):
-            return through(silence, cell, params, carry, xs, control, keep)[:2]
-
-        return score(*unroll(cell._replace(unroll=run), params, carry, xs, **options))
-
-    def measure(cell, params, carry, xs, control, _):
+    def measure(cell, params, carry, xs, control):
         floats = [c for c in jax.tree.leaves(carry) if is_float(c)]
         widths = {c.shape[-1] if c.ndim else 1 for c in floats}
         if len(widths) != 1:
@@ -174,23 +161,40 @@ def ablation(
                 f"cell: ablation expects floats of one width in a cell's carry, got "
                 f"{sorted(widths)}: it would not know which of them are one unit."
             )
-        seen = jnp.ones(widths.pop(), bool)
-        return *engine.run(cell, params, carry, xs, control), seen
+        _, hs = engine.run(cell, params, carry, xs, control)
+        return jnp.ones(widths.pop(), bool), hs
 
-    def run(params, carry, xs, control):
-        carry, _, seen = through(measure, cell, params, carry, xs, control, None)
-        return carry, seen
-
-    units = lambda: unroll(cell._replace(unroll=run), params, carry, xs, **options)[1]
+    units = lambda: through(measure, cell, params, carry, xs, **options)[0]
     shapes, structure = jax.tree.flatten(jax.eval_shape(units))
     all_on = [jnp.ones(shape.shape, bool) for shape in shapes]
 
+    def silence(cell, params, carry, xs, control):
+        carry, keep = fed(carry)
+        silenced = stepping(cell, _silent(cell, keep))
+        return engine.run(silenced, params, carry, xs, control)
+
     def without(n, unit):
-        keep = [*all_on[:n], ~unit, *all_on[n + 1 :]]
-        return scored(jax.tree.unflatten(structure, keep))
+        keep = structure.unflatten([*all_on[:n], ~unit, *all_on[n + 1 :]])
+        return score(*through(silence, cell, params, carry, xs, feed=keep, **options))
 
     scores = [
         jax.lax.map(partial(without, n), jnp.eye(len(on), dtype=bool))
         for n, on in enumerate(all_on)
     ]
     return jax.tree.unflatten(structure, scores)
+
+
+def _silent(cell: Cell, keep: Any) -> Callable:
+    """The cell's step with memory only in the units of `keep`, a tree like the carry."""
+    quiet = lambda carry: jax.tree.map(
+        lambda c, k: jnp.where(k, c, 0) if is_float(c) else c, carry, keep
+    )
+
+    def step(params, carry, x):
+        if not isinstance(cell.parts, Gated):
+            carry, h = cell.step(params, quiet(carry), x)
+            return quiet(carry), h
+        carry = quiet(opened(cell, params, quiet(carry), x)[1])
+        return carry, cell.parts.output(params, carry)
+
+    return step

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 from jaxrnn import engine
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
-from jaxrnn.probe.through import check_cell, is_float, norm, one_way, opened, through
+from jaxrnn.probe.through import (
+    check_cell,
+    fed,
+    is_float,
+    norm,
+    opened,
+    stepping,
+    through,
+)
 from jaxrnn.unroll import unroll
 
 
@@ -27,8 +35,7 @@ def gates(
     """Every named gate at every step, as `jaxrnn.unroll` would meet it.
 
     Args:
-        cell: a gated cell, or a stack, residual, learned_carry, with_carries or
-            bidirectional of such.
+        cell: a gated cell, or a composition of such.
         params: what ``cell.init`` returned.
         carry: the carry that comes in, or None for ``cell.initial_carry``.
         xs: inputs ``[T, *batch, F]``.
@@ -36,8 +43,9 @@ def gates(
 
     Returns:
         The cell's gates, such as `jaxrnn.LSTMGates`, each ``[T, *batch, H]`` and zero at
-        steps that are not valid. For a stack a tuple with one entry a layer, for a
-        bidirectional cell `BidirectionalGates`.
+        steps that are not valid. For a composition a tree like its carry, with each
+        cell's gates in place of that cell's carry: for a stack a tuple with one entry a
+        layer, for a bidirectional cell a `jaxrnn.BidirectionalCarry`.
 
     Raises:
         ValueError: for a cell without gates, and whatever `jaxrnn.unroll` refuses.
@@ -54,31 +62,23 @@ def gates(
     """
     check_cell(cell)
 
-    def watch(cell, params, carry, xs, control, _):
+    def watch(cell, params, carry, xs, control):
         if not isinstance(cell.parts, Gated):
             raise ValueError(
-                f"cell: expected one made by jaxrnn.gated, or a stack, residual, "
-                f"learned_carry or bidirectional of such, got {cell!r}, which has no "
-                "named gates. Build it with jaxrnn.gated."
+                f"cell: expected one made by jaxrnn.gated, or a composition of such, "
+                f"got {cell!r}, which has no named gates. Build it with jaxrnn.gated."
             )
 
         def step(params, carry, x):
             now, carry = opened(cell, params, carry, x)
-            return carry, (cell.parts.output(carry), now)
+            return carry, (cell.parts.output(params, carry), now)
 
-        watched = cell._replace(step=step, unroll=None)
-        carry, (hs, seen) = engine.run(watched, params, carry, xs, control)
-        return carry, hs, seen
-
-    def run(params, carry, xs, control):
-        carry, _, seen = through(
-            watch, cell, params, carry, xs, control, None, shown=False
-        )
-        return carry, seen
+        watched = stepping(cell, step)
+        _, (hs, seen) = engine.run(watched, params, carry, xs, control)
+        return seen, hs
 
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
-    _, seen = unroll(cell._replace(unroll=run), params, carry, xs, **options)
-    return seen
+    return through(watch, cell, params, carry, xs, **options)[0]
 
 
 def gradient_flow(
@@ -107,7 +107,7 @@ def gradient_flow(
     inputs of that dtype), for float32 flushes to zero below 1e-38.
 
     Args:
-        cell: any `Cell`; not `jaxrnn.bidirectional`, whose two cells can be probed alone.
+        cell: any `Cell`.
         params: what ``cell.init`` returned.
         carry: the carry that comes in, or None for ``cell.initial_carry``.
         xs: inputs ``[T, *batch, F]``.
@@ -118,11 +118,10 @@ def gradient_flow(
 
     Returns:
         A tree like the carry with the norms ``[T, *batch]``: over a leaf's last axis. Entry
-        t belongs to the carry after ``xs[t]``; zero at steps that are not valid.
+        t belongs to the carry after ``xs[t]`` was read; zero at steps that are not valid.
 
     Raises:
-        ValueError: for a loss that is no scalar, a bidirectional cell, and whatever
-            `jaxrnn.unroll` refuses.
+        ValueError: for a loss that is no scalar, and whatever `jaxrnn.unroll` refuses.
 
     Example:
         A forget gate that is shut lets next to nothing back:
@@ -141,8 +140,8 @@ def gradient_flow(
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
     options["remat"] = remat
 
-    def push(cell, params, carry, xs, control, nudges):
-        one_way(cell, "gradient_flow")
+    def push(cell, params, carry, xs, control):
+        carry, nudges = fed(carry)
 
         def step(params, carry, inputs):
             x, nudge = inputs
@@ -150,16 +149,12 @@ def gradient_flow(
                 carry, h = cell.step(params, carry, x)
                 return _nudged(carry, nudge), h
             carry = _nudged(opened(cell, params, carry, x)[1], nudge)
-            return carry, cell.parts.output(carry)
+            return carry, cell.parts.output(params, carry)
 
-        pushed = cell._replace(step=step, unroll=None)
-        return *engine.run(pushed, params, carry, (xs, nudges), control), None
+        return engine.run(stepping(cell, step), params, carry, (xs, nudges), control)
 
     def nudged_loss(nudges):
-        def run(params, carry, xs, control):
-            return through(push, cell, params, carry, xs, control, nudges)[:2]
-
-        value = loss(*unroll(cell._replace(unroll=run), params, carry, xs, **options))
+        value = loss(*through(push, cell, params, carry, xs, feed=nudges, **options))
         if jnp.shape(value) != ():
             raise ValueError(
                 f"loss: expected a scalar, got {list(jnp.shape(value))}. Take its sum."

@@ -1,4 +1,4 @@
-"""The way through a cell made of cells, which all probes share."""
+"""What all probes share: a run that stands in for the engine in each cell inside."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,73 +6,59 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import engine
-from jaxrnn.cell import Cell
-from jaxrnn.gated import Gated
+from jaxrnn.cell import Cell, Run, composed
+from jaxrnn.unroll import unroll
 
 
-class BidirectionalGates(NamedTuple):
-    """Gates of `jaxrnn.bidirectional`: those of its two cells."""
+class _Fed(NamedTuple):
+    """In place of a leaf of the carry: that leaf, and one of the `feed`."""
 
-    forward: Any
-    backward: Any
+    carry: Any
+    feed: Any
 
 
 def through(
-    leaf: Callable, cell: Any, params, carry, xs, control, given, shown: bool = True
-) -> tuple:
-    """``(carry, hs, seen)`` of a cell, with `leaf` in place of each cell inside.
+    leaf: Run,
+    cell: Cell,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    *,
+    feed: Any = None,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """`jaxrnn.unroll` of `cell`, with `leaf` as the run of each cell inside.
 
     Args:
-        leaf: ``(cell, params, carry, xs, control, given) -> (carry, hs, seen)``, for a
-            cell that is no composition.
-        cell: a cell or a composition.
-        params, carry, xs, control: see `Cell.unroll`.
-        given: None, or a tree like the carry for `leaf`.
-        shown: whether the caller reads hs.
+        leaf: a run for a cell that is no composition. What it returns in place of the
+            carry comes back in the place of that cell's carry.
+        cell, params, carry, xs, options: see `jaxrnn.unroll`.
+        feed: a tree like the carry, or like its upper part, of which each cell inside
+            gets its share: see `fed`.
     """
-    kind = cell.spec[0] if cell.spec and not isinstance(cell.parts, Gated) else None
-    if kind == "stack":
-        fresh = control.fresh or (None,) * len(cell.parts)
-        given = given or (None,) * len(cell.parts)
-        layers = []
-        for part, p, c, f, g in zip(
-            cell.parts, params, carry, fresh, given, strict=True
-        ):
-            c, xs, seen = through(leaf, part, p, c, xs, control._replace(fresh=f), g)
-            layers.append((c, seen))
-        carry, seen = zip(*layers, strict=True)
-        return carry, xs, seen
-    if kind == "residual":
-        carry, hs, seen = through(
-            leaf, cell.parts[0], params, carry, xs, control, given
-        )
-        return carry, jax.tree.map(jnp.add, hs, xs), seen
-    if kind == "learned_carry":
-        part = cell.parts[0]
-        return through(leaf, part, params.cell, carry, xs, control, given, shown)
-    if kind == "with_carries" and (cell.parts[0].parts or cell.parts[0].unroll):
-        part = cell.parts[0]
-        if shown:  # the carries inside at every step are known to its own step alone
-            raise ValueError(
-                f"cell: expected a composition without with_carries around it, got "
-                f"{cell!r}. Probe {part!r}."
-            )
-        return through(leaf, part, params, carry, xs, control, given, shown)
-    if (
-        kind == "bidirectional" and given is None
-    ):  # its merge is known to its unroll alone
-        fresh = control.fresh or (None, None)
-        there = control._replace(fresh=fresh[0])
-        back = control._replace(fresh=fresh[1], reverse=not control.reverse)
-        seen = [
-            through(leaf, part, p, c, xs, way, None)[2]
-            for part, p, c, way in zip(
-                cell.parts, params, carry, (there, back), strict=True
-            )
-        ]
-        return *engine.run(cell, params, carry, xs, control), BidirectionalGates(*seen)
-    return leaf(cell, params, carry, xs, control, given)
+
+    def run(cell, params, carry, xs, control):
+        if composed(cell):
+            return cell.unroll(params, carry, xs, control, run)
+        return leaf(cell, params, carry, xs, control)
+
+    def whole(params, carry, xs, control, _):
+        if feed is not None:
+            each = lambda given, c: jax.tree.map(lambda leaf: _Fed(leaf, given), c)
+            carry = jax.tree.map(each, feed, carry)
+        return run(cell, params, carry, xs, control)
+
+    return unroll(cell._replace(unroll=whole), params, carry, xs, **options)
+
+
+def fed(carry: Any) -> tuple[Any, Any]:
+    """The carry of a cell inside, and its share of what `through` was given as `feed`."""
+    pick = lambda name: jax.tree.map(
+        lambda pair: getattr(pair, name),
+        carry,
+        is_leaf=lambda node: isinstance(node, _Fed),
+    )
+    return pick("carry"), pick("feed")
 
 
 def norm(g: jax.Array) -> jax.Array:
@@ -86,7 +72,12 @@ def opened(cell: Cell, params: Any, carry: Any, x: Any) -> tuple[Any, Any]:
     """A gated cell's gates at a step, and the carry after it."""
     project, recur, activate, update, _ = cell.parts
     gates = activate(params, carry, recur(params, carry, project(params, x)))
-    return gates, update(carry, gates)
+    return gates, update(params, carry, gates)
+
+
+def stepping(cell: Cell, step: Callable) -> Cell:
+    """A cell that is no composition, with another step, which the plain scan runs."""
+    return cell._replace(step=step, unroll=None, parts=())
 
 
 def is_float(leaf: Any) -> bool:
@@ -98,13 +89,4 @@ def check_cell(cell: Any) -> None:
     if not isinstance(cell, Cell):
         raise ValueError(
             f"cell: expected a jaxrnn.Cell, got {cell!r}. Wrap a bare step in jaxrnn.Cell."
-        )
-
-
-def one_way(cell: Cell, probe: str) -> None:
-    """Refuses a cell of two directions."""
-    if cell.spec[:1] == ("bidirectional",):
-        raise ValueError(
-            f"cell: {probe} expects one that runs in one direction, got "
-            f"{cell!r}. Probe its two cells on their own, the second with reverse=True."
         )

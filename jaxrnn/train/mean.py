@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import wide
+from jaxrnn._tree import wide
 
 
 class Mean(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxrnn.cell import check_like, structure_of, wide
+from jaxrnn._tree import check_like, structure_of, wide
 from jaxrnn.train import parallel
 from jaxrnn.train.mean import Mean, Sum, terms
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from jaxrnn.engine import deferred
+from jaxrnn.engine import gated
 from tests.laws.cases import (
     CELLS,
     GATED,
@@ -19,6 +19,7 @@ from tests.laws.cases import (
     each,
     example,
     randomise,
+    unroll,
     with_grads,
 )
 
@@ -27,14 +28,14 @@ cells, some = each(), each(quick=QUICK)
 
 @functools.cache
 def ours(name):
-    return jax.jit(with_grads(functools.partial(jaxrnn.unroll, CELLS[name])))
+    return jax.jit(with_grads(functools.partial(unroll, CELLS[name])))
 
 
 @some
 def test_a_batch_equals_its_rows(name):
     params, carry, xs = example(name)
     out, _ = ours(name)(params, carry, xs)
-    row = jax.jit(functools.partial(jaxrnn.unroll, CELLS[name]))
+    row = jax.jit(functools.partial(unroll, CELLS[name]))
     for b in range(B):
         at = lambda tree, b=b: jax.tree.map(lambda a: a[b], tree)
         got = row(params, at(carry), xs[:, b])
@@ -130,14 +131,14 @@ def _weights(tree):
 
 
 @each(GATED, quick=("lstm", "own_gated"))
-def test_few_rows_and_many_are_run_alike(name, monkeypatch):
+def test_few_rows_and_many_are_run_alike(name):
     """Few rows are projected for all of time at once, many inside the loop."""
     params, carry, xs = example(name)
     lengths = np.array([T, 2, 0])
 
     def run(few):
-        monkeypatch.setattr(deferred, "FEW_ROWS", few)
-        f = lambda *a: jaxrnn.unroll(CELLS[name], *a, lengths=lengths)
+        engine = (gated.engine(gated.Plan(few_rows=few)),)
+        f = lambda *a: jaxrnn.unroll(CELLS[name], *a, lengths=lengths, engine=engine)
         return jax.jit(with_grads(f))(params, carry, xs)
 
     assert_close(run(100), run(0))

@@ -250,10 +250,10 @@ ERRORS = {
             jaxrnn.gated(
                 init=lstm.init,
                 initial_carry=lstm.initial_carry,
-                **lstm.parts._replace(update=lambda c, g: (c.c, c.h))._asdict(),
+                **lstm.parts._replace(update=lambda p, c, g: (c.c, c.h))._asdict(),
             )
         ),
-        r"the carry that update\(carry, gates\) returns: expected.*LSTMCarry.*got.*"
+        r"the carry that update\(params, carry, gates\) returns: expected.*LSTMCarry.*got.*"
         r"initial_carry\(params, x\)",
     ),
     "stepping a bidirectional cell": (
@@ -353,11 +353,11 @@ def test_a_gated_cell_whose_update_returns_another_shape():
         project=lambda p, x: (x,),
         recur=lambda p, c, z: z,
         gates=lambda p, c, a: a,
-        update=lambda c, g: g[0][..., :1],
-        output=lambda c: c,
+        update=lambda p, c, g: g[0][..., :1],
+        output=lambda p, c: c,
     )
     with pytest.raises(
-        ValueError, match=r"update\(carry, gates\).*initial_carry\(params, x\)"
+        ValueError, match=r"update\(params, carry, gates\).*initial_carry\(params, x\)"
     ):
         jaxrnn.unroll(cell, (), None, xs)
 

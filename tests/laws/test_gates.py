@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.laws.cases import CELLS, B, F, H, T, example
+from tests.laws.cases import CELLS, ENGINES, B, F, H, T, example
 
 # σ(±800) is 1 and 0 to the bit in float64.
 OPEN, SHUT = 800.0, -800.0
@@ -20,7 +20,7 @@ def lstm_with(**biases):
     return params._replace(b=b.reshape(-1)), carry, xs
 
 
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_lstm_keeps_its_cell_state_bit_for_bit(engine):
     params, carry, xs = lstm_with(f=OPEN, i=SHUT)
     run = lambda c: (
@@ -50,7 +50,7 @@ def test_lstm_with_a_shut_output_gate_shows_nothing():
     assert np.all(last.c != 0)
 
 
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_gru_with_an_open_keep_gate_keeps_its_state(engine):
     params, h, xs = example("gru")
     params = params._replace(b=params.b.at[H : 2 * H].set(OPEN))

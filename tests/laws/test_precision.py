@@ -11,7 +11,9 @@ from jax.extend.core import jaxprs_in_params
 import jaxrnn
 from jaxrnn import initializers
 from tests.laws.cases import (
+    AUTO,
     CELLS,
+    ENGINES,
     B,
     F,
     H,
@@ -103,7 +105,7 @@ def matmuls(jaxpr):
 
 
 @names
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 @pytest.mark.parametrize("accum", ["float32", "float64"])
 def test_every_matmul_is_summed_in_accum(name, engine, accum):
     """Backwards too, where cotangents come in unrounded and weights rounded."""
@@ -194,7 +196,8 @@ def test_what_waits_for_the_backward_pass_is_in_compute():
 @names
 @halves
 @pytest.mark.parametrize(
-    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
+    "engine",
+    [pytest.param(AUTO, id="auto"), pytest.param("scan", marks=pytest.mark.slow)],
 )
 def test_error_against_float64_stays_in_budget(name, half, engine):
     cell = jaxrnn.precision(CELLS[name], compute=half)
@@ -261,7 +264,7 @@ def test_gradients_of_saturated_gates_are_finite(name, half):
 
 @pytest.mark.slow
 @names
-@pytest.mark.parametrize("engine", ["auto", "scan"])
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_transformations_of_a_half_precision_cell(name, engine):
     """jvp, vmap, grad of grad, ragged rows and resets, against float64."""
     lengths, resets = np.array([T, 2, 0]), np.random.RandomState(4).rand(T, B) < 0.3

@@ -10,12 +10,13 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from tests.laws.cases import CELLS, F, T, assert_close, each, example, randomise
+from tests.laws.cases import AUTO, CELLS, F, T, assert_close, each, example, randomise
 
 NAMES = ("lstm", "own_gated", "stack", "bidirectional", "precision")
 some = each(NAMES, quick=("own_gated",))
 engines = pytest.mark.parametrize(
-    "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
+    "engine",
+    [pytest.param(AUTO, id="auto"), pytest.param("scan", marks=pytest.mark.slow)],
 )
 ROWS = 4
 RESETS = np.random.RandomState(4).rand(T, ROWS) < 0.3

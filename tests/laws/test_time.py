@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 import jaxrnn
-from jaxrnn.engine import deferred, scan
+from jaxrnn.engine import gated, scan
 from tests.laws.cases import (
     CELLS,
     ENGINES,
@@ -36,7 +36,7 @@ from tests.laws.cases import (
 
 most = each(quick=("lstm", "gru", "own_gated", "bare", "stack"))
 steps = each(STEPS)
-engines = pytest.mark.parametrize("engine", ENGINES)
+engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 directions = pytest.mark.parametrize(
     "reverse", [False, True], ids=["forward", "reverse"]
 )
@@ -216,13 +216,17 @@ def test_any_number_of_steps_between_stored_carries(
     assert_close(got, oracle("lstm", reverse)(*example("lstm"), *control))
 
 
+class Blocks(gated.Plan):
+    """A plan whose `block_bytes` are the steps of a block."""
+
+    def block_size(self, stored, params):
+        return self.block_bytes
+
+
 @each(GATED, quick=("own_gated",))
 @directions_apart
-def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
+def test_blocks_of_steps_change_nothing(name, reverse):
     """The input projected, and the backward pass run, two steps at a time."""
-    monkeypatch.setattr(deferred, "FEW_ROWS", 100)
-    monkeypatch.setattr(deferred, "AHEAD_ROWS", 2 * B)
-    monkeypatch.setattr(deferred, "BLOCKS", 4)
     rng, steps = np.random.RandomState(7), 8
     xs = jnp.asarray(rng.randn(steps, *example(name)[2].shape[1:]))
     plain = np.arange(B) == 0  # a row that enters each block with a carry
@@ -231,8 +235,7 @@ def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
     options |= dict(resets=resets & ~plain, reverse=reverse)
     args = (*example(name)[:2], xs)
 
-    def run(size, engine="gated"):
-        monkeypatch.setattr(deferred, "_block_size", lambda *_: size)
+    def run(engine):
         f = lambda *a: jaxrnn.unroll(CELLS[name], *a, **options, engine=engine)
         loss = lambda xs: weighed(f(*args[:2], xs))
         second = lambda xs: jax.jvp(jax.grad(loss), (xs,), (jnp.cos(xs),))
@@ -240,9 +243,10 @@ def test_blocks_of_steps_change_nothing(name, reverse, monkeypatch):
         lengths = set(re.findall(r"length=(\d+)", str(jax.make_jaxpr(both)(*args))))
         return lengths, jax.jit(both)(*args)
 
-    lengths, want = run(0, "scan")
+    lengths, want = run("scan")
     assert lengths == {"8"}
     for size, scans in ((2, {"2", "4"}), (0, {"2", "4", "8"})):  # 0: projected alone
-        lengths, got = run(size)
+        plan = Blocks(few_rows=100, ahead_rows=2 * B, least_blocks=4, block_bytes=size)
+        lengths, got = run((gated.engine(plan),))
         assert lengths == scans
         assert_close(got, want)

@@ -118,10 +118,10 @@ def loop(
                 c = where(resets[t], fresh[n], c)
             x = hs[t]
             now = gates(p, c, recur(p, c, project(p, x)))
-            new = update(c, now)
+            new = update(p, c, now)
             if nudges is not None:
                 new = jax.tree.map(lambda a, d, t=t: a + d[t], new, nudges[n])
-            h = output(new) + x if adds else output(new)
+            h = output(p, new) + x if adds else output(p, new)
             hs[t] = where(valid[t], h, 0 * h)
             c = where(valid[t], new, c)
             seen[n][t] = where(valid[t], now, jax.tree.map(jnp.zeros_like, now))
@@ -237,6 +237,37 @@ def test_gradient_flow_is_that_of_a_nudge_at_each_step(name, reverse):
     leaves_close(norms, expected, 1e-10)
 
 
+@pytest.mark.parametrize("shown", [False, pytest.param(True, marks=SLOW)])
+def test_gradient_flow_of_both_directions(shown):
+    """Each direction as if it were alone and the outputs of the other were given."""
+    cell = jaxrnn.bidirectional(jaxrnn.lstm(H), jaxrnn.gru(H))
+    params, carry, xs = case(cell)
+    (cf, hf), (cb, hb) = (
+        jaxrnn.unroll(part, p, c, xs, **options(), reverse=reverse)
+        for part, p, c, reverse in zip(
+            cell.parts, params, carry, (False, True), strict=True
+        )
+    )
+    of = lambda cf, cb, hf, hb: weighted((cf, cb), jnp.concatenate([hf, hb], -1))
+    around = jaxrnn.with_carries(cell) if shown else cell
+    loss = lambda carry, hs: weighted(tuple(carry), hs[0] if shown else hs)
+    norms = probe.gradient_flow(around, params, carry, xs, loss, **options())
+    assert isinstance(norms, jaxrnn.BidirectionalCarry)
+    alone = partial(probe.gradient_flow, xs=xs, **options())
+    ahead = lambda carry, hs: of(carry, cb, hs, hb)
+    back = lambda carry, hs: of(cf, carry, hf, hs)
+    leaves_close(
+        norms.forward,
+        alone(cell.parts[0], params.forward, carry.forward, loss=ahead),
+        1e-12,
+    )
+    leaves_close(
+        norms.backward,
+        alone(cell.parts[1], params.backward, carry.backward, loss=back, reverse=True),
+        1e-12,
+    )
+
+
 def test_gradient_flow_is_the_product_of_forget_gates():
     cell = CELLS["lstm"]
     params, carry, xs = case(cell)
@@ -290,7 +321,6 @@ def test_errors_name_what_is_wrong():
     cell = CELLS["lstm"]
     params, carry, xs = case(cell)
     total = lambda carry, hs: hs.sum()
-    both = jaxrnn.bidirectional(cell)
     with pytest.raises(ValueError, match="cell: expected a jaxrnn"):
         probe.gates(cell.step, params, carry, xs)
     with pytest.raises(ValueError, match="cell: expected a jaxrnn"):
@@ -299,8 +329,6 @@ def test_errors_name_what_is_wrong():
         ValueError, match=r"no named gates\. Build it with jaxrnn\.gated"
     ):
         probe.gates(jaxrnn.stack(cell, leaky(0.5)), (params, ()), None, xs)
-    with pytest.raises(ValueError, match=r"runs in one direction.*bidirectional"):
-        probe.gradient_flow(both, both.init(jax.random.key(0), F), None, xs, total)
     with pytest.raises(ValueError, match=r"loss: expected a scalar, got \[5, 3\]"):
         probe.gradient_flow(cell, params, carry, xs, lambda carry, hs: hs.sum(axis=-1))
     for run in (

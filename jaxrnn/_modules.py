@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, arrays, check_like, one_step
+from jaxrnn import noise
+from jaxrnn._tree import as_arrays, check_like, one_step
+from jaxrnn.cell import Cell
 from jaxrnn.compose import bidirectional as both_ways
-from jaxrnn.compose import stack
+from jaxrnn.compose import layers_of, stack
 from jaxrnn.unroll import unroll
 
 
@@ -78,7 +80,7 @@ def check_module(cell: Any, dropout: Any) -> None:
         raise ValueError(
             f"dropout: expected a rate from 0 to 1, without 1, got {dropout!r}."
         )
-    if dropout and cell.spec[:1] != ("stack",):
+    if dropout and not layers_of(cell):
         raise ValueError(
             f"dropout: expected a jaxrnn.stack for dropout between its layers, got "
             f"{cell!r}."
@@ -107,7 +109,7 @@ def _arrays(xs: Any) -> Any:
             f"xs: expected arrays [*batch, T, F], got {xs!r}. The carry comes first: "
             "module(None, xs)."
         )
-    return arrays("xs", xs)
+    return as_arrays("xs", xs)
 
 
 def run(
@@ -117,11 +119,11 @@ def run(
     xs: Any,
     *,
     time_major: bool = False,
-    between: Callable | None = None,
+    dropout: float = 0.0,
     lengths: Any = None,
     mask: Any = None,
     resets: Any = None,
-    **how: Any,
+    **options: Any,
 ) -> tuple[Any, Any]:
     """`jaxrnn.unroll` of inputs whose time follows the batch: ``xs [*batch, T, F]``.
 
@@ -129,10 +131,10 @@ def run(
         cell, params, carry: as `jaxrnn.unroll` takes them.
         xs: ``[*batch, T, F]``, or ``[T, *batch, F]`` if `time_major`.
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
-        between: ``hs -> hs``, applied from each layer of a `stack` to the next.
+        dropout: the rate between the layers of a `stack`.
         lengths: int ``[*batch]``.
         mask, resets: bool ``[*batch, T]``.
-        how: the other options of `jaxrnn.unroll`.
+        options: the other options of `jaxrnn.unroll`.
 
     Returns:
         ``(carry, hs)`` with ``hs [*batch, T, H]``.
@@ -148,31 +150,26 @@ def run(
         xs = jax.tree.map(lambda a: jnp.moveaxis(a, axis, 0), xs)
     if carry is not None:
         like = jax.eval_shape(
-            cell.initial_carry, arrays("params", params), one_step(xs)
+            cell.initial_carry, as_arrays("params", params), one_step(xs)
         )
         order = "[T, *batch, F]" if time_major else "[*batch, T, F]"
         remedy = (
             f"xs is {order} here, with time_major={time_major}. None stands for the "
             "initial carry."
         )
-        carry = arrays("carry", carry)
+        carry = as_arrays("carry", carry)
         check_like("carry", carry, like, remedy)
-    how |= dict(lengths=lengths, mask=mask, resets=resets)
-    if between is None:
-        carry, hs = unroll(cell, params, carry, xs, **how)
-    else:
-        carry, hs = _by_layer(cell, params, carry, xs, between, how)
+    options |= dict(lengths=lengths, mask=mask, resets=resets)
+    if dropout:
+        cell = _with_dropout(cell, dropout)
+    carry, hs = unroll(cell, params, carry, xs, **options)
     return carry, jax.tree.map(lambda a: jnp.moveaxis(a, 0, axis), hs)
 
 
-def _by_layer(cell, params, carry, xs, between, how):
-    """The unroll of a `stack`, with `between` from each layer to the next."""
-    carries = [None] * len(cell.parts) if carry is None else carry
-    new, hs = [], xs
-    for layer, p, c in zip(cell.parts, params, carries, strict=True):
-        c, hs = unroll(layer, p, c, between(hs) if new else hs, **how)
-        new.append(c)
-    return tuple(new), hs
+def _with_dropout(cell: Cell, rate: float) -> Cell:
+    """A `stack` with dropout from each layer to the next; params and carry are the same."""
+    *below, top = cell.parts
+    return stack(*[noise.dropout(layer, rate) for layer in below], top)
 
 
 def _time_axis(xs: Any) -> int:
