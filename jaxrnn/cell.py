@@ -1,6 +1,5 @@
 """What a cell is: a NamedTuple of pure functions, and what `unroll` tells it."""
 
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -132,8 +131,7 @@ def composed(cell: Cell) -> bool:
 def call_of(cell: Cell) -> tuple | None:
     """``(make, args, options)`` that made the cell, unless a field was replaced since."""
     made, *call = getattr(cell.step, "made", (None,))
-    as_made = made is not None and all(map(operator.is_, cell, made))
-    return tuple(call) if as_made else None
+    return tuple(call) if cell == made else None
 
 
 def _called(make: Callable, args: tuple, options: dict) -> Cell:

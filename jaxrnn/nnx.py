@@ -151,8 +151,8 @@ class RNN(nnx.Module):
         """
         rate = 0.0
         if self.dropout is not None and not self.dropout.deterministic:
-            rate = self.dropout.rate
-            key = self.dropout.rngs() if key is None else key
+            rate, stream = self.dropout.rate, self.dropout.rngs
+            key = stream() if key is None and stream is not None else key
         return _modules.run(
             self.cell,
             self.params,

@@ -305,22 +305,21 @@ def test_dropout_keeps_half_scaled_by_two(build):
     assert (over_time[0] != over_time[1]).any()  # a draw of its own at every step
 
 
-def test_between_the_layers_is_what_is_given():
-    cell = jaxrnn.stack(jaxrnn.gru(H), jaxrnn.gru(H), jaxrnn.gru(H))
+def test_between_the_layers_is_the_dropout_of_cells():
+    """On what each layer but the last shows; the layers' params and carry are as before."""
+    gru, dropout = jaxrnn.gru(H), jaxrnn.noise.dropout
+    cell = jaxrnn.stack(gru, gru, gru)
     params = cases.randomise(4, cell.init(jax.random.key(0), F))
     xs = jnp.asarray(np.random.RandomState(5).randn(T, B, F))
-    scale = jnp.asarray(np.random.RandomState(6).randn(T, B, H))
-    how = dict(time_major=True, between=lambda hs: hs * scale)
-    carry, hs = _modules.run(cell, params, None, xs, lengths=LENGTHS, **how)
-    expected, seen = [], xs
-    for layer in params:
-        x = seen if seen is xs else seen * scale
-        c, seen = jaxrnn.unroll(jaxrnn.gru(H), layer, None, x, lengths=LENGTHS)
-        expected.append(c)
-    cases.assert_close((carry, hs), (tuple(expected), seen))
-    start = cases.randomise(7, carry)
-    once = _modules.run(cell, params, start, xs, **how | {"between": lambda hs: hs})
-    cases.assert_close(once, jaxrnn.unroll(cell, params, start, xs))
+    options = dict(lengths=LENGTHS, key=jax.random.key(8))
+    got = _modules.run(cell, params, None, xs, time_major=True, dropout=0.4, **options)
+    noisy = jaxrnn.stack(dropout(gru, 0.4), dropout(gru, 0.4), gru)
+    cases.assert_same_bits(got, jaxrnn.unroll(noisy, params, None, xs, **options))
+    inside = np.arange(T)[:, None] < np.array(LENGTHS)
+    assert (np.asarray(got[1])[inside] != 0).all()
+    plain = _modules.run(cell, params, None, xs, time_major=True, lengths=LENGTHS)
+    cases.assert_same_bits(plain[0][0], got[0][0])
+    assert np.abs(plain[0][1] - got[0][1]).max() > 1e-3
 
 
 @package

@@ -245,6 +245,14 @@ ERRORS = {
         lambda: jaxrnn.stack(jaxrnn.lstm),
         r"stack: expected a jaxrnn.Cell.*Call it: lstm\(hidden=128\)",
     ),
+    "update without params": (
+        lambda: jaxrnn.gated(
+            init=lstm.init,
+            initial_carry=lstm.initial_carry,
+            **lstm.parts._replace(update=lambda c, g: c)._asdict(),
+        ),
+        r"update: expected a function of \(params, carry, gates\), got one of \(c, g\)",
+    ),
     "another carry from update": (
         lambda: run(
             jaxrnn.gated(
