@@ -17,10 +17,12 @@ from flax import serialization
 from flax.core import FrozenDict, unfreeze
 from jax import export
 
-import jaxrnn
 from jaxrnn import _modules
 from jaxrnn._tree import check_like
 from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import gru
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.cells.simple import simple_rnn
 from jaxrnn.initializers import glorot_uniform, orthogonal
 
 
@@ -241,7 +243,7 @@ class SimpleRNN(_Layers):
     features: int
     activation: str | Callable = dataclasses.field(default="tanh", kw_only=True)
 
-    _make = staticmethod(jaxrnn.simple_rnn)
+    _make = staticmethod(simple_rnn)
 
     def _own(self) -> dict:
         return dict(activation=self.activation)
@@ -272,7 +274,7 @@ class LSTM(_Layers):
     features: int
     forget_bias: Any = dataclasses.field(default=None, kw_only=True)
 
-    _make = staticmethod(jaxrnn.lstm)
+    _make = staticmethod(lstm)
 
     def _own(self) -> dict:
         return dict(forget_bias=self.forget_bias)
@@ -301,7 +303,7 @@ class GRU(_Layers):
     features: int
     update_bias: Any = dataclasses.field(default=None, kw_only=True)
 
-    _make = staticmethod(jaxrnn.gru)
+    _make = staticmethod(gru)
 
     def _own(self) -> dict:
         return dict(update_bias=self.update_bias)
@@ -348,7 +350,7 @@ class ScannedRNN(nn.Module):
         (4, 2, 8)
     """
 
-    make: Callable[[int], Cell] = jaxrnn.gru
+    make: Callable[[int], Cell] = gru
     hidden: int | None = None
 
     @nn.compact

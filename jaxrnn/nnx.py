@@ -14,10 +14,12 @@ from flax import nnx
 from flax.nnx import reprlib, summary
 from jax.core import Tracer
 
-import jaxrnn
 from jaxrnn import _modules
 from jaxrnn._tree import check_like
 from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import gru
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.cells.simple import simple_rnn
 
 
 class RNN(nnx.Module):
@@ -305,7 +307,7 @@ class SimpleRNN(_Layers):
         ((2, 4), (2, 6, 4))
     """
 
-    _make = staticmethod(jaxrnn.simple_rnn)
+    _make = staticmethod(simple_rnn)
 
 
 class LSTM(_Layers):
@@ -332,7 +334,7 @@ class LSTM(_Layers):
         ((2, 4), (2, 6, 4))
     """
 
-    _make = staticmethod(jaxrnn.lstm)
+    _make = staticmethod(lstm)
 
 
 class GRU(_Layers):
@@ -358,4 +360,4 @@ class GRU(_Layers):
         ((2, 4), (2, 6, 8))
     """
 
-    _make = staticmethod(jaxrnn.gru)
+    _make = staticmethod(gru)

@@ -92,13 +92,13 @@ def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
     name, *options = spec_of("precision", compute=low, carry=kept, accum=summed)
     spec = (name, ("cells", (cell.spec,)), *options)
     if isinstance(cell.parts, Gated):
-        how = _gated(cell.parts, low, kept, summed)
+        parts = _gated(cell.parts, low, kept, summed)
         return gated(
             init=cell.init,
             initial_carry=cell.initial_carry,
             event_ndim=cell.event_ndim,
             spec=spec,
-            **how._asdict(),
+            **parts._asdict(),
         )
     if cell.unroll is not None:
         raise ValueError(
@@ -156,14 +156,15 @@ def _rounded(f: Callable, low: Any, given: Any, summed: Any) -> Callable:
         values = dict(zip(inputs, [*consts, *args], strict=True))
         read = lambda v: v.val if hasattr(v, "val") else values[v]
         for eqn in jaxpr.eqns:
-            ins, how = [read(v) for v in eqn.invars], eqn.params
+            ins, options = [read(v) for v in eqn.invars], eqn.params
             if eqn.primitive.name in ("jit", "pjit"):  # what jnp's functions are
-                outs = evaluate(how["jaxpr"].jaxpr, how["jaxpr"].consts, ins)
+                inner = options["jaxpr"]
+                outs = evaluate(inner.jaxpr, inner.consts, ins)
             elif eqn.primitive is lax.dot_general_p and all(
                 v.aval.dtype == given for v in (*eqn.invars, *eqn.outvars)
             ):
-                how = {k: v for k, v in how.items() if k != "preferred_element_type"}
-                outs = [_matmul(low, summed, how)(*ins)]
+                options = dict(options, preferred_element_type=summed)
+                outs = [_matmul(low, summed, options)(*ins)]
             else:
                 named = [v for v in eqn.invars if not hasattr(v, "val")]
                 alone = dict(constvars=[], invars=named, outvars=eqn.outvars)
@@ -175,7 +176,7 @@ def _rounded(f: Callable, low: Any, given: Any, summed: Any) -> Callable:
     return run
 
 
-def _matmul(low: Any, summed: Any, how: dict) -> Callable:
+def _matmul(low: Any, summed: Any, options: dict) -> Callable:
     """`lax.dot_general` of operands rounded to `low`, summed in `summed`.
 
     Its derivative is written out because JAX's transpose of a matmul rounds the result,
@@ -183,7 +184,7 @@ def _matmul(low: Any, summed: Any, how: dict) -> Callable:
     """
 
     def product(a, b):
-        return lax.dot_general(a, b, preferred_element_type=summed, **how)
+        return lax.dot_general(a, b, **options)
 
     @jax.custom_jvp
     def matmul(a, b):

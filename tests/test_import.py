@@ -1,5 +1,6 @@
 """Imports bring in what is needed and no more; a missing extra says which it is."""
 
+import ast
 import importlib
 import pathlib
 import subprocess
@@ -15,6 +16,7 @@ from jaxrnn.convert import onnx
 from jaxrnn.train.checkpoint import Folder
 from jaxrnn.train.progress import shown
 
+ROOT = pathlib.Path(jaxrnn.__file__).parent
 LATER = ("convert", "linen", "nnx", "plot", "probe", "tasks", "train")
 
 
@@ -136,3 +138,66 @@ def test_extras_are_those_of_the_project():
     releases = [extra.release(v) for v in ("0.9", "0.12.8rc1", "0.12.8.1", "1", "10.0")]
     assert releases == sorted(releases)
     assert releases[1] == (0, 12, 8)
+
+
+# From the ground up: a file may import from the floors below its own, and from its own
+# package.
+FLOORS = (
+    ("_extra", "_functions", "_keys", "_spec", "_time", "_tree"),
+    ("cell", "sigmoid", "initializers"),
+    ("_factory", "sequence"),
+    ("gated",),
+    ("engine", "cells"),
+    ("unroll", "noise", "compose", "precision"),
+    ("_modules", "convert", "probe", "tasks", "train", "plot"),
+    ("nnx", "linen"),
+    ("__init__",),
+)
+
+
+def imports_of(path):
+    """Files of the package that this file imports when it is imported."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (file for name in inner if (file := file_of(name)))
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            yield from (file for name in names if (file := file_of(name)))
+
+
+def file_of(name):
+    """The file of a dotted name: of a module, or of the module that has the name."""
+    if name.split(".")[0] != "jaxrnn":
+        return None
+    path = ROOT.parent / name.replace(".", "/")
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.exists():
+            return file
+    return file_of(name.rpartition(".")[0])
+
+
+def floor_of(path):
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    (floor,) = [n for n, rooms in enumerate(FLOORS) if room in rooms]
+    return floor, room
+
+
+def test_imports_run_downwards_only():
+    files = sorted(ROOT.rglob("*.py"))
+    assert len(files) > 60
+    for path in files:
+        for imported in imports_of(path):
+            (floor, room), (below, other) = floor_of(path), floor_of(imported)
+            assert below < floor or room == other, f"{path} imports {imported}"
+
+
+def test_imports_have_no_cycle():
+    graph = {path: set(imports_of(path)) - {path} for path in ROOT.rglob("*.py")}
+    while leaves := [path for path, below in graph.items() if not below]:
+        graph = {
+            path: below - set(leaves)
+            for path, below in graph.items()
+            if path not in leaves
+        }
+    assert not graph, sorted(map(str, graph))

@@ -14,7 +14,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jaxrnn._tree import select
 
 
-def given(primals: Any, tangents: Any) -> Any:
+def from_jax(primals: Any, tangents: Any) -> Any:
     """The tangents that a custom rule is given, as such trees."""
     return jax.tree.map(
         lambda _, d: None if isinstance(d, SymbolicZero) else d, primals, tangents
@@ -66,7 +66,7 @@ def dense(primal: Any, d: Any) -> Any:
     return jnp.zeros_like(primal) if d is None and _floats(primal) else d
 
 
-def for_jax(primal: Any, d: Any) -> Any:
+def to_jax(primal: Any, d: Any) -> Any:
     """A tangent as JAX wants it: dense, and a symbolic zero for what is no float."""
     if _floats(primal):
         return dense(primal, d)

@@ -265,7 +265,8 @@ def _decay(total: jax.Array, count: jax.Array) -> jax.Array:
 def _pushing(cell: Cell, params: Any, carry: Any, x: Any) -> tuple[jax.Array, Callable]:
     """The carry as ``[*batch, D]``, and how a step changes a small change of it."""
     leaves, structure = jax.tree.flatten(carry)
-    batch = jax.tree.leaves(x)[0].shape[:-1]
+    shape, events = jax.tree.leaves(x)[0].shape, cell.event_ndim
+    batch = shape[: len(shape) - (1 if events is None else events)]
     moves = [is_float(leaf) for leaf in leaves]
     flat = lambda leaves: jnp.concatenate(
         [a.reshape(*batch, -1) for a, m in zip(leaves, moves, strict=True) if m], -1
@@ -275,17 +276,17 @@ def _pushing(cell: Cell, params: Any, carry: Any, x: Any) -> tuple[jax.Array, Ca
         return flat(jax.tree.leaves(cell.step(params, carry, x)[0]))
 
     def push(change):
-        parts, at = [], 0
+        pieces, at = [], 0
         for leaf, m in zip(leaves, moves, strict=True):
             size = math.prod(leaf.shape[len(batch) :]) if m else 0
-            part = change[..., at : at + size].reshape(leaf.shape) if m else None
-            parts.append(
+            piece = change[..., at : at + size].reshape(leaf.shape) if m else None
+            pieces.append(
                 np.zeros(leaf.shape, jax.dtypes.float0)
-                if part is None
-                else part.astype(leaf.dtype)
+                if piece is None
+                else piece.astype(leaf.dtype)
             )
             at += size
-        return jax.jvp(step, (carry,), (jax.tree.unflatten(structure, parts),))[1]
+        return jax.jvp(step, (carry,), (jax.tree.unflatten(structure, pieces),))[1]
 
     return flat(leaves), push
 

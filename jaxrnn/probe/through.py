@@ -44,7 +44,7 @@ def through(
 
     def whole(params, carry, xs, control, _):
         if feed is not None:
-            each = lambda given, c: jax.tree.map(lambda leaf: _Fed(leaf, given), c)
+            each = lambda share, c: jax.tree.map(lambda leaf: _Fed(leaf, share), c)
             carry = jax.tree.map(each, feed, carry)
         return run(cell, params, carry, xs, control)
 

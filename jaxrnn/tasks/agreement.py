@@ -263,21 +263,21 @@ def _draw(key, least, most, attractors, length):
         fewest = jnp.maximum(fewest, attractors)
     highest = jnp.maximum(1, (distance - 1) // 3)
     count = among(fewest, highest + 1)[0]
-    there = each < count
+    phrase = each < count
     spare = distance - 3 * count
-    clause = there & ((among(0, 3) == 0) | (each == 0))
+    clause = phrase & ((among(0, 3) == 0) | (each == 0))
     clause &= jnp.cumsum(clause, dtype=jnp.int32) <= spare
     adverb, size, look = choose(
-        spare - clause.sum(dtype=jnp.int32), clause, there, there
+        spare - clause.sum(dtype=jnp.int32), clause, phrase, phrase
     )
 
     # The subject, and the nouns in between.
     plural, subject = among(0, 2)[0], among(0, SUBJECTS)[0]
     if attractors is None:
-        numbered, plurals = there & (among(0, 2) == 0), among(0, 2)
+        numbered, plurals = phrase & (among(0, 2) == 0), among(0, 2)
     else:
         numbered, plurals = (
-            choose(attractors, there)[0],
+            choose(attractors, phrase)[0],
             jnp.full(phrases, 1 - plural, jnp.int32),
         )
     noun = jnp.where(
@@ -289,11 +289,11 @@ def _draw(key, least, most, attractors, length):
     columns = (
         (clause, _ID["which"] + (each > 0).astype(jnp.int32)),
         (adverb, varied(ADVERBS)),
-        (there, jnp.where(clause, verb, varied(PREPOSITIONS))),
-        (there, varied(DETERMINERS)),
+        (phrase, jnp.where(clause, verb, varied(PREPOSITIONS))),
+        (phrase, varied(DETERMINERS)),
         (size, varied(SIZES)),
         (look, varied(LOOKS)),
-        (there, noun),
+        (phrase, noun),
     )
     said = jnp.stack([said for said, _ in columns], axis=1).reshape(-1)
     words = jnp.stack([word for _, word in columns], axis=1).reshape(-1)

@@ -95,13 +95,13 @@ def draw(
         >>> digits.draw(jax.random.key(0), 5, by="rows").inputs.shape
         (8, 5, 8)
     """
-    there = images(split)
-    count = len(there.labels) if first is None else first
-    if not 1 <= count <= len(there.labels):
-        raise ValueError(f"first: expected 1 to {len(there.labels)}, got {first}.")
+    kept = images(split)
+    count = len(kept.labels) if first is None else first
+    if not 1 <= count <= len(kept.labels):
+        raise ValueError(f"first: expected 1 to {len(kept.labels)}, got {first}.")
     chosen = jax.random.randint(key, (batch,), 0, count, jnp.int32)
     return sequences(
-        jnp.asarray(there.pixels)[chosen], jnp.asarray(there.labels)[chosen], by
+        jnp.asarray(kept.pixels)[chosen], jnp.asarray(kept.labels)[chosen], by
     )
 
 

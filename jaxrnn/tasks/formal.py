@@ -160,20 +160,20 @@ def modular_arithmetic(
     def read(state, term):
         """A sum, and the signed product that may go on."""
         total, product = state
-        digit, operator, there = term
+        digit, operator, exists = term
         times = operator == OPERATORS.index("*")
         signed = jnp.where(operator == OPERATORS.index("-"), -digit, digit)
         new = (
             jnp.where(times, total, (total + product) % 5),
             jnp.where(times, product * digit % 5, signed % 5),
         )
-        return jax.tree.map(lambda n, s: jnp.where(there, n, s), new, state), None
+        return jax.tree.map(lambda n, s: jnp.where(exists, n, s), new, state), None
 
     # The operator before each digit; before the first one stands a plus.
     before = jnp.concatenate([jnp.zeros_like(operators[:1]), operators[:-1]])
-    there = clock(terms) < counts[None]
+    exists = clock(terms) < counts[None]
     zero = jnp.zeros(batch, jnp.int32)
-    (total, product), _ = jax.lax.scan(read, (zero, zero), (digits, before, there))
+    (total, product), _ = jax.lax.scan(read, (zero, zero), (digits, before, exists))
     symbols = jnp.stack([digits, 5 + operators], axis=1).reshape(2 * terms, batch)
     lengths = 2 * counts - 1
     value = (total + product)[None] % 5

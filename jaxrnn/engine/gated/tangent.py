@@ -31,7 +31,7 @@ def differentiable(equations: Equations, loop: Loop) -> Callable:
 
     def rule(primals, dots):
         consts, params, fresh, carry, (xs, valid, resets) = primals
-        dots = tangents.given(primals, dots)
+        dots = tangents.from_jax(primals, dots)
         # The carry after each step and the pre-activations determine everything else.
         last, (after, pre) = forward(equations, loop, *primals, trace=True)
         shown = over(1 + loop.rows, equations.shown.call, 2)
@@ -44,7 +44,7 @@ def differentiable(equations: Equations, loop: Loop) -> Callable:
         (_, dlast), dhs = scan.in_blocks(
             block, carries, steps, loop.block, loop.reverse, loop.least_blocks
         )
-        return (last, hs), jax.tree.map(tangents.for_jax, (last, hs), (dlast, dhs))
+        return (last, hs), jax.tree.map(tangents.to_jax, (last, hs), (dlast, dhs))
 
     run.defjvp(rule, symbolic_zeros=True)
     return run
