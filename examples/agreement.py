@@ -105,9 +105,10 @@ class Trained(NamedTuple):
 def init(cell, features, key):
     ke, kc, kr = jax.random.split(key, 3)
     embedding = jax.random.normal(ke, (len(agreement.VOCABULARY), features))
-    hidden = dict(cell.spec[1:])["hidden"]
+    params = cell.init(kc, features)
+    hidden = params.wh.shape[0]
     readout = jax.random.normal(kr, hidden) * hidden**-0.5
-    return Params(embedding, cell.init(kc, features), readout, jnp.zeros(()))
+    return Params(embedding, params, readout, jnp.zeros(()))
 
 
 def log_odds(cell, params, tokens, lengths):

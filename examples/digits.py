@@ -76,9 +76,9 @@ def loss(cell, noise, params, carry, batch, key):
 
 def trial(cell, settings, hyper):
     kc, kr, kt = jax.random.split(jax.random.key(hyper["seed"]), 3)
-    hidden = dict(cell.spec[1:])["hidden"]
-    readout = jax.random.normal(kr, (hidden, 10)) * hidden**-0.5
-    params = dict(cell=cell.init(kc, features=1), readout=readout, bias=jnp.zeros(10))
+    params = {"cell": cell.init(kc, features=1), "bias": jnp.zeros(10)}
+    hidden = params["cell"].wh.shape[0]
+    params["readout"] = jax.random.normal(kr, (hidden, 10)) * hidden**-0.5
     rate = optax.cosine_decay_schedule(hyper["rate"], settings.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     state = train.init(params, optimizer, kt)
