@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import engine
 from jaxrnn._factory import factory
-from jaxrnn._spec import name_of
+from jaxrnn._spec import name_of, spec_of
 from jaxrnn._tree import aligned, check_like, select
 from jaxrnn.cell import Cell, Control, call_of, composed
 from jaxrnn.gated import Gated
@@ -91,7 +91,7 @@ def stack(*cells: Cell) -> Cell:
         unroll=unroll,
         event_ndim=cells[0].event_ndim,
         parts=cells,
-        spec=_spec("stack", *cells),
+        spec=spec_of("stack", cells=tuple(cell.spec for cell in cells)),
     )
 
 
@@ -138,7 +138,10 @@ def residual(cell: Cell) -> Cell:
         return carry, add(hs, xs)  # both are zero where a step is not valid
 
     return cell._replace(
-        step=step, unroll=unroll, parts=(cell,), spec=_spec("residual", cell)
+        step=step,
+        unroll=unroll,
+        parts=(cell,),
+        spec=spec_of("residual", cells=(cell.spec,)),
     )
 
 
@@ -232,7 +235,8 @@ def bidirectional(
 
     cells = (forward, backward)
     name = merge if isinstance(merge, str) else name_of(merge)
-    spec = (*_spec("bidirectional", *cells), ("merge", name))
+    inside = tuple(cell.spec for cell in cells)
+    spec = spec_of("bidirectional", cells=inside, merge=name)
     return Cell(
         init=init,
         initial_carry=initial_carry,
@@ -265,7 +269,7 @@ def with_carries(cell: Cell) -> Cell:
     """
     _check_cells("with_carries", cell)
 
-    spec = _spec("with_carries", cell)
+    spec = spec_of("with_carries", cells=(cell.spec,))
     if not composed(cell):
         return _showing(cell)._replace(spec=spec)
 
@@ -383,7 +387,7 @@ def learned_carry(cell: Cell) -> Cell:
         unroll=unroll,
         event_ndim=cell.event_ndim,
         parts=(cell,),
-        spec=_spec("learned_carry", cell),
+        spec=spec_of("learned_carry", cells=(cell.spec,)),
     )
 
 
@@ -421,7 +425,3 @@ def _check_kind(params: Any, kind: type) -> None:
             f"params: expected {kind.__name__}, got {type(params).__name__}. "
             "Is this another cell's?"
         )
-
-
-def _spec(kind: str, *cells: Cell) -> tuple:
-    return (kind, ("cells", tuple(cell.spec for cell in cells)))

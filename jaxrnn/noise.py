@@ -67,8 +67,7 @@ def dropout(cell: Cell, rate: Any) -> Cell:
         carry, hs = run(cell, params, carry, xs, control.part(0, control.fresh))
         return carry, _dropped(hs, rate, control)
 
-    kind, *options = spec_of("dropout", rate=rate)
-    spec = (kind, ("cells", (cell.spec,)), *options)
+    spec = spec_of("dropout", cells=(cell.spec,), rate=rate)
     return cell._replace(step=step, unroll=unroll, parts=(cell,), spec=spec)
 
 

@@ -89,8 +89,8 @@ def precision(
 @factory
 def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
     """`precision` in dtypes that no longer depend on JAX's default float."""
-    name, *options = spec_of("precision", compute=low, carry=kept, accum=summed)
-    spec = (name, ("cells", (cell.spec,)), *options)
+    options = dict(compute=low, carry=kept, accum=summed)
+    spec = spec_of("precision", cells=(cell.spec,), **options)
     if isinstance(cell.parts, Gated):
         parts = _gated(cell.parts, low, kept, summed)
         return gated(
