@@ -1,21 +1,20 @@
 """Training: pure updates, loops that survive, sweeps that vmap."""
 
-from jaxrnn.train.data import Bucket, Window, arrays, buckets, streams
-from jaxrnn.train.fit import Fitted, evaluate, fit
+from jaxrnn.train.buckets import Bucket, buckets
+from jaxrnn.train.data import arrays
+from jaxrnn.train.evaluate import evaluate
+from jaxrnn.train.fit import Fitted, fit
+from jaxrnn.train.hooks import Snapshot, every
 from jaxrnn.train.mean import Mean, Sum, mean
 from jaxrnn.train.nonfinite import NonFinite, load_bundle
 from jaxrnn.train.parallel import data_mesh
-from jaxrnn.train.step import Carry, State, init, make_step
-from jaxrnn.train.sweep import (
-    Swept,
-    Trial,
-    choice,
-    grid,
-    log_uniform,
-    random_search,
-    sweep,
-    uniform,
-)
+from jaxrnn.train.population import Trial
+from jaxrnn.train.search import choice, grid, log_uniform, random_search, uniform
+from jaxrnn.train.state import Carry, State, init
+from jaxrnn.train.step import make_step
+from jaxrnn.train.streams import Window, streams
+from jaxrnn.train.sweep import sweep
+from jaxrnn.train.swept import Swept
 
 __all__ = [
     "Bucket",
@@ -23,6 +22,7 @@ __all__ = [
     "Fitted",
     "Mean",
     "NonFinite",
+    "Snapshot",
     "State",
     "Sum",
     "Swept",
@@ -33,6 +33,7 @@ __all__ = [
     "choice",
     "data_mesh",
     "evaluate",
+    "every",
     "fit",
     "grid",
     "init",

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxrnn.train import checkpoint
+from jaxrnn.train import orbax
 
 ROOT = __file__.split("/tests/")[0]
 KILLS = 20
@@ -43,8 +43,8 @@ def finish(*processes):
 def outcome(folder, step):
     """Everything that must not depend on how the run went: all bits of it."""
     path = folder / "checkpoints" / str(step)
-    about = checkpoint._about(path, step)
-    saved = checkpoint._orbax("load", "load_pytree")(path)
+    about = orbax.read_label(path, step)
+    saved = orbax._orbax("load", "load_pytree")(path)
     return (folder / "metrics.jsonl").read_bytes(), about, saved
 
 

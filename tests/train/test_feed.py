@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import train
-from jaxrnn.train import feed
+from jaxrnn.train import batches
 from jaxrnn.train.feed import Fed
 
 R = np.random.default_rng(0)
@@ -45,7 +45,7 @@ ONE = {
 }
 
 
-@pytest.mark.parametrize("check", [fed, lambda data: feed.check_ends("data", data)])
+@pytest.mark.parametrize("check", [fed, lambda data: batches.check_ends("data", data)])
 @pytest.mark.parametrize("name", ONE)
 def test_one_batch_is_no_data(name, check):
     with pytest.raises(
@@ -66,7 +66,7 @@ MANY = {
 
 @pytest.mark.parametrize("name", MANY)
 def test_many_batches_are(name):
-    feed.check_ends("data", MANY[name])
+    batches.check_ends("data", MANY[name])
     source = fed(MANY[name])
     first = source.take(1).batches[0]
     assert jax.tree.structure(first) == jax.tree.structure(source.take(1).batches[0])
@@ -140,17 +140,17 @@ WITH_END = {
 @pytest.mark.parametrize("name", WITHOUT_END)
 def test_what_has_no_end(name):
     with pytest.raises(ValueError, match=r"valid: expected batches that end.*epochs=1"):
-        feed.check_ends("valid", WITHOUT_END[name])
+        batches.check_ends("valid", WITHOUT_END[name])
 
 
 @pytest.mark.parametrize("name", WITH_END)
 def test_what_ends(name):
-    assert sum(1 for _ in feed.each("valid", WITH_END[name])) < 100
+    assert sum(1 for _ in batches.each("valid", WITH_END[name])) < 100
 
 
 def test_a_function_is_no_validation():
     with pytest.raises(ValueError, match=r"valid: expected an iterable.*function"):
-        feed.check_ends("valid", lambda key: XS)
+        batches.check_ends("valid", lambda key: XS)
 
 
 def again(batches):
@@ -287,10 +287,10 @@ def test_kinds_are_told():
 def test_where_rows_are():
     data = train.arrays({"x": XS, "y": LABELS}, 3)
     for some in (data, data[3:], data.to_iter_dataset()):
-        assert feed.batch_axis_of(some, None) == {"x": 1, "y": 0}
-        assert feed.batch_axis_of(some, 0) == 0
-    assert feed.batch_axis_of(mapped(data), None) is None
-    assert feed.batch_axis_of(buckets(), None) == train.Bucket(1, 0, 0)
+        assert batches.batch_axis_of(some, None) == {"x": 1, "y": 0}
+        assert batches.batch_axis_of(some, 0) == 0
+    assert batches.batch_axis_of(mapped(data), None) is None
+    assert batches.batch_axis_of(buckets(), None) == train.Bucket(1, 0, 0)
     assert buckets()[0].batch_axis == train.Bucket(1, 0, 0)
 
 
@@ -313,7 +313,7 @@ ROWS = {
 def test_rows_that_do_not_divide(name):
     data, axis, parts, said = ROWS[name]
     if said is None:
-        feed.check_rows(data, axis, parts)
+        batches.check_rows(data, axis, parts)
         return
     with pytest.raises(ValueError, match=said):
-        feed.check_rows(data, axis, parts)
+        batches.check_rows(data, axis, parts)
