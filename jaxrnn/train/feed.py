@@ -158,7 +158,9 @@ class Fed:
             new = self._next()
             if _form(new[0]) != form:
                 self.ahead.appendleft(new)
-                room = room or len(found)  # where nothing is known: as the first run
+                # Where nothing is known: as the first run, which may be cut short by
+                # a call's end or a resume. A room of one alone has other bits.
+                room = room or max(len(found), 2)
                 break
             found.append(new)
         room = self.rooms.setdefault(form, min(room or self.size, self.size))

@@ -7,6 +7,7 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxrnn import train
@@ -317,3 +318,23 @@ def test_rows_that_do_not_divide(name):
         return
     with pytest.raises(ValueError, match=said):
         batches.check_rows(data, axis, parts)
+
+
+def test_arrays_of_jax_are_batches():
+    """In a list and from an iterator; their dtype is asked for and not converted."""
+    loss = lambda p, c, batch, key: (None, {"loss": train.mean((p - batch) ** 2)})
+    optimizer = optax.sgd(0.5)
+    state = train.init(jnp.zeros(()), optimizer, jax.random.key(0))
+    for data in ([jnp.ones((2, 3))], itertools.repeat(jnp.ones((2, 3)))):
+        fitted = train.fit(loss, optimizer, state, data, steps=2, progress=False)
+        assert fitted.params == 1
+
+
+def test_no_room_for_one_alone():
+    """Where calls end decides how long a first run is; a room of one has other bits."""
+    short, long = np.zeros((2, 3)), np.zeros((4, 3))
+    pattern = [short, long, long, long, short, short]
+    for most in (1, 2, 3):
+        fed = Fed(iter(pattern * 3), 3, 0, None)
+        groups = [fed.take(most) for _ in range(6)]
+        assert {len(group.stacked) for group in groups} <= {2, 3}
