@@ -1,4 +1,13 @@
-"""Training: pure updates, loops that survive, sweeps that vmap."""
+"""Training: pure updates, loops that survive, sweeps that vmap.
+
+A module imports only from those that stand before it here:
+
+    an update   mean checks state loss processes axes parallel gradient step
+    data        numeric sequences dataset data streams buckets batches feed
+    a run       row_file record orbax checkpoint identity progress sigterm hooks loop run
+    fit         same evaluate nonfinite fit
+    sweep       population search swept sweep
+"""
 
 from jaxrnn.train.buckets import Bucket, buckets
 from jaxrnn.train.data import arrays

@@ -118,8 +118,8 @@ def asks_to_stop(answer: Any) -> bool:
     """Whether a hook that returned `answer` wants its run to end.
 
     Raises:
-        ValueError: unless it is None or a bool: another value is a mistake, and to stop by
-            mistake would lose a night.
+        ValueError: unless it is None or a bool. What a function happens to return, such as
+            the count of ``path.write_text``, must not end a run.
     """
     if answer is None:
         return False
