@@ -1,6 +1,7 @@
 """Training: pure updates, loops that survive, sweeps that vmap.
 
-A module imports only from those that stand before it here:
+What is exported here is public; the modules may change. A module imports only from those
+that stand before it here:
 
     an update   mean checks state loss processes axes parallel gradient step
     data        numeric sequences dataset data streams buckets batches feed

@@ -17,7 +17,7 @@ class Snapshot(NamedTuple):
     Fields:
         step: the updates made so far.
         state: a `State`, after the last of them; in a sweep of [members, ...].
-        history: the rows so far; see `Fitted`.
+        history: the rows so far, perhaps none; see `Fitted`.
         members: in a sweep the range of members, its end excluded; else None.
     """
 

@@ -77,7 +77,7 @@ class Record:
         self.history: list[dict] = []
         self.best: dict[str, np.ndarray] = {}  # of each member's best validation
         self.waited = np.zeros(members, int)  # validations since then
-        self.on_row: Callable = lambda row, said: None
+        self.on_row: Callable = lambda row, words: None
         self._speed: dict[str, str] = {}  # in words
         self._log_every, self._callback, self._write = log_every, callback, write
         self._members, self._numbers = members, numbers

@@ -3,7 +3,8 @@
 A run is many compiled calls of several updates each. After each call it calls its hooks in
 order: rows, validation, early stopping, the user's own, a checkpoint. A call ends where a
 hook is due. No hook changes the bits of the updates, so that a run that was killed and
-resumed ends as one that was not.
+resumed ends as one that was not. All of a run is in this one file, to be read from top to
+bottom: `train` opens it, `Run.train` is its loop, `Run.hooks` its order.
 """
 
 import contextlib
@@ -38,6 +39,7 @@ class Run:
 
     Attributes:
         state: after the last update.
+        users: the hooks of the user's.
         best: ``(params, shared)`` of the best validation; without one the last.
         record: rows, and which validation was the best.
         at: how many batches went in so far.
@@ -46,7 +48,10 @@ class Run:
         halted: bool [*members], who skipped too many updates in a row.
         asked: whether a hook of the user's has asked to stop.
         leaving: whether SIGTERM came.
+        newest: the newest call of the program.
     """
+
+    newest: Call
 
     def __init__(
         self,
@@ -55,14 +60,10 @@ class Run:
         state: State,
         plan: Plan,
         record: Record,
-        users_hooks: Iterable[Hook],
+        users: Iterable[Hook],
     ):
-        self.program, self.source, self.plan, self.record = (
-            program,
-            source,
-            plan,
-            record,
-        )
+        self.program, self.source = program, source
+        self.plan, self.record = plan, record
         self.state = program.place(state)
         self.best = jax.tree.map(jnp.copy, (self.state.params, self.state.shared))
         self.at = int(np.max(to_host(self.state.step)))
@@ -73,9 +74,7 @@ class Run:
         self.progress = Progress()
         self.folder: Folder | None = None
         self.terminated: Callable = lambda: False
-        self.users_hooks = [
-            Hook(_asking(hook.call), hook.every) for hook in users_hooks
-        ]
+        self.users = [Hook(_asking(hook.call), hook.every) for hook in users]
         self._ahead = Ahead(source, 0)
 
     def open(self, folder: Folder) -> None:
@@ -96,7 +95,7 @@ class Run:
         if self.plan.patience is not None:
             self.stop_early()  # by the patience of today
         if saved.notes.get("asked") and not self.over:  # and by the hooks of today
-            for hook in self.users_hooks:
+            for hook in self.users:
                 if hook.due(self.at, self.plan.steps):
                     hook.call(self)
 
@@ -124,7 +123,7 @@ class Run:
             hooks += [Hook(Run.validate, plan.valid_every)]
         if plan.patience is not None:
             hooks += [Hook(Run.stop_early, plan.valid_every)]
-        hooks += self.users_hooks
+        hooks += self.users
         hooks += [Hook(Run.end_row)]  # those before it may have ended the run
         if self.folder is not None:
             hooks += [Hook(Run.look_for_sigterm)]

@@ -106,7 +106,7 @@ def checked(hypers: Mapping[str, Any], members: int | None = None) -> dict:
             "hypers: expected name -> values for at least one hyperparameter, got "
             f"{hypers!r}. train.grid(rate=[1e-3, 1e-2]) makes one."
         )
-    arrays = {}
+    columns = {}
     for name, values in hypers.items():
         try:
             array = np.asarray(values)
@@ -124,5 +124,5 @@ def checked(hypers: Mapping[str, Any], members: int | None = None) -> dict:
                 f"hypers[{name!r}]: expected [{members or 'N'}], one value per member, "
                 f"got {list(array.shape)}."
             )
-        arrays[name] = array
-    return arrays
+        columns[name] = array
+    return columns

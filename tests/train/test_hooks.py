@@ -144,19 +144,22 @@ def test_snapshots_may_be_kept(mesh):
 
     def keep(snapshot):
         kept.append(snapshot)
-        views.append(jax.tree.map(np.asarray, plain(snapshot.state)))
         snapshot.history.clear()
 
-    fitted = fit(
-        start(True), draw, steps=8, log_every=2, mesh=mesh, hooks=[train.every(3, keep)]
-    )
-    assert [snapshot.step for snapshot in kept] == [3, 6, 8]
-    assert len(fitted.history) == 4
-    for snapshot, view in zip(kept, views, strict=True):
-        assert snapshot.members is None
-        alone = fit(start(True), draw, steps=snapshot.step, mesh=mesh)
-        assert_same_bits(snapshot.state, alone.state)
-        assert_same_bits(view, plain(alone.state))
+    def view(snapshot):
+        arrays = jax.tree.map(np.asarray, plain(snapshot.state))
+        views.append((snapshot.step, arrays))
+
+    hooks = [train.every(3, keep), train.every(4, view)]
+    options = dict(mesh=mesh, log_every=2)
+    fitted = fit(start(True), draw, steps=9, hooks=hooks, **options)
+    assert len(fitted.history) == 5
+    assert [snapshot.step for snapshot in kept] == [3, 6, 9]
+    assert all(snapshot.members is None for snapshot in kept)
+    assert [step for step, _ in views] == [4, 8, 9]
+    seen = [(snapshot.step, snapshot.state) for snapshot in kept]
+    for step, state in seen + views:
+        assert_same_bits(state, fit(start(True), draw, steps=step, **options).state)
 
 
 def test_history_is_that_so_far():
@@ -249,15 +252,15 @@ def test_early_stopping_and_hooks():
 def test_an_exception_loses_and_doubles_nothing(failure, at, tmp_path):
     """The calls after the newest checkpoint come again, and no other."""
     whole = Counting()
-    want = fit(start(), draw, hooks=[train.every(3, whole)], **STOPPED)
+    want = fit(start(), LIST, hooks=[train.every(3, whole)], **STOPPED)
     hook = Counting(fail={at: failure("a mistake")})
     options = STOPPED | dict(folder=tmp_path, hooks=[train.every(3, hook)])
     with pytest.raises(failure):
-        fit(start(), draw, **options)
+        fit(start(), LIST, **options)
     saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
     assert saved == at // 8 * 8
     hook.fail = ()
-    again = fit(start(), draw, **options)
+    again = fit(start(), LIST, **options)
     assert_same_bits(again.state, want.state)
     before = [step for step in whole.steps if step <= at]
     after = [step for step in whole.steps if step > saved]
