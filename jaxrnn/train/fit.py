@@ -20,7 +20,7 @@ from jaxrnn.train.gradient import make_gradient
 from jaxrnn.train.hooks import Hook
 from jaxrnn.train.loop import Plan, Program, many
 from jaxrnn.train.nonfinite import explain
-from jaxrnn.train.run import train
+from jaxrnn.train.run import Run, train
 from jaxrnn.train.same import reused
 from jaxrnn.train.state import State, check_state
 from jaxrnn.train.step import make_step
@@ -178,6 +178,10 @@ def fit(
         callback=callback,
         progress=progress,
     )
+    return _fitted(run)
+
+
+def _fitted(run: Run) -> Fitted:
     params, shared = jax.tree.map(jnp.asarray, run.best)
     record = run.record
     return Fitted(run.state, params, record.best_row(), record.history, shared)
