@@ -1,21 +1,30 @@
-"""Training: pure updates, loops that survive, sweeps that vmap."""
+"""Training: pure updates, loops that survive, sweeps that vmap.
 
-from jaxrnn.train.data import Bucket, Window, arrays, buckets, streams
-from jaxrnn.train.fit import Fitted, evaluate, fit
+What is exported here is public; the modules may change. A module imports only from those
+that stand before it here:
+
+    an update   mean checks state loss processes axes parallel gradient step
+    data        numeric sequences dataset data streams buckets batches feed
+    a run       row_file record orbax checkpoint identity progress sigterm hooks loop run
+    fit         same evaluate nonfinite fit
+    sweep       population search swept sweep
+"""
+
+from jaxrnn.train.buckets import Bucket, buckets
+from jaxrnn.train.data import arrays
+from jaxrnn.train.evaluate import evaluate
+from jaxrnn.train.fit import Fitted, fit
+from jaxrnn.train.hooks import Snapshot, every
 from jaxrnn.train.mean import Mean, Sum, mean
 from jaxrnn.train.nonfinite import NonFinite, load_bundle
 from jaxrnn.train.parallel import data_mesh
-from jaxrnn.train.step import Carry, State, init, make_step
-from jaxrnn.train.sweep import (
-    Swept,
-    Trial,
-    choice,
-    grid,
-    log_uniform,
-    random_search,
-    sweep,
-    uniform,
-)
+from jaxrnn.train.population import Trial
+from jaxrnn.train.search import choice, grid, log_uniform, random_search, uniform
+from jaxrnn.train.state import Carry, State, init
+from jaxrnn.train.step import make_step
+from jaxrnn.train.streams import Window, streams
+from jaxrnn.train.sweep import sweep
+from jaxrnn.train.swept import Swept
 
 __all__ = [
     "Bucket",
@@ -23,6 +32,7 @@ __all__ = [
     "Fitted",
     "Mean",
     "NonFinite",
+    "Snapshot",
     "State",
     "Sum",
     "Swept",
@@ -33,6 +43,7 @@ __all__ = [
     "choice",
     "data_mesh",
     "evaluate",
+    "every",
     "fit",
     "grid",
     "init",

@@ -4,21 +4,23 @@ import base64
 import copy
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._functions import check_function
 from jaxrnn.train import parallel
-from jaxrnn.train.data import about, longest_run, told
-from jaxrnn.train.rows import array, is_data
-from jaxrnn.train.step import State, check_function
+from jaxrnn.train.axes import batch_axes
+from jaxrnn.train.batches import check_batches, checked, iterator_of
+from jaxrnn.train.buckets import Bucket, longest_run
+from jaxrnn.train.dataset import settings_of
+from jaxrnn.train.state import State
+from jaxrnn.train.streams import Window
 
 # The key of drawn data is folded from the run's key with this number; no step has it.
 DATA = np.uint32(2**32 - 1)
-MANY = 2**30  # batches: nobody waits for the end of so many
 
 
 class Group(NamedTuple):
@@ -36,6 +38,16 @@ class Group(NamedTuple):
     stacked: Any
     batches: list
     position: Any
+
+    @property
+    def tokens(self) -> int | None:
+        """How many tokens the batches hold; None where they are not known to hold any."""
+        if not self.batches or not isinstance(self.batches[0], Window | Bucket):
+            return None
+        count = lambda b: (
+            b.inputs.size if isinstance(b, Window) else int(b.lengths.sum())
+        )
+        return sum(map(count, self.batches))
 
 
 def drawn(draw: Callable, key: jax.Array, step: Any) -> Any:
@@ -101,11 +113,11 @@ class Fed:
                 self.rooms[form] = min(longest, size)
             if len(self.rooms) == 1:  # then the run goes on when the list starts again
                 self.rooms = {}
-        self.iterator = begun(self.data)
+        self.iterator = iterator_of(self.data)
         self.seekable = hasattr(self.iterator, "set_state")
         # Batches that were read but not taken, and the positions after them.
         self.ahead = deque()
-        self.position = self._where()
+        self.position = self._position_now()
 
     def seek(self, position: Any) -> None:
         """Goes to where a group ended."""
@@ -146,7 +158,9 @@ class Fed:
             new = self._next()
             if _form(new[0]) != form:
                 self.ahead.appendleft(new)
-                room = room or len(found)  # where nothing is known: as the first run
+                # Where nothing is known: as the first run, which may be cut short by
+                # a call's end or a resume. A room of one alone has other bits.
+                room = room or max(len(found), 2)
                 break
             found.append(new)
         room = self.rooms.setdefault(form, min(room or self.size, self.size))
@@ -167,15 +181,15 @@ class Fed:
             try:
                 batch = next(self.iterator)
             except StopIteration:
-                self.iterator = begun(self.data)
+                self.iterator = iterator_of(self.data)
             else:
-                return copied("data", batch), self._where()
+                return copied("data", batch), self._position_now()
         raise ValueError(
             "data: expected batches for all steps, but they ended and cannot be begun "
             "anew. Give a list, a grain dataset, or something whose iter() starts over."
         )
 
-    def _where(self) -> Any:
+    def _position_now(self) -> Any:
         if not self.seekable:
             return None
         state = self.iterator.get_state()
@@ -203,121 +217,20 @@ class Fed:
         stacked = jax.tree.map(one, *batches)
         if self.mesh is None:
             return jax.tree.map(jax.numpy.asarray, stacked)
-        parts = parallel.size(self.mesh)
-        axes = parallel.batch_axes(batches[0], self.batch_axis, parts)
+        devices = parallel.size(self.mesh)
+        axes = batch_axes(batches[0], self.batch_axis, devices)
         (name,) = self.mesh.axis_names
         return parallel.place(stacked, self.mesh, parallel.specs(axes, name, ahead=1))
 
 
-def check_batches(name: str, data: Any) -> None:
-    """Raises ValueError unless `data` can be an iterable of batches.
-
-    A list holds batches, and so does a tuple of trees of one structure. An array, a dict, a
-    NamedTuple, a tuple of arrays, and a list of arrays of different rank are one batch.
-    """
-    if callable(data) and not hasattr(data, "__iter__"):
-        raise ValueError(
-            f"{name}: expected an iterable of batches, got a function. Call it for each: "
-            "[draw(key) for key in jax.random.split(key, 10)]."
-        )
-    if _is_one_batch(data):
-        raise ValueError(
-            f"{name}: expected an iterable of batches, got one batch, a "
-            f"{type(data).__name__}. Write [batch] to use it again and again, or let "
-            "train.arrays(batch, rows, batch_axis=...) cut batches from it."
-        )
-    iterates = any(hasattr(data, name) for name in ("__iter__", "__getitem__"))
-    if isinstance(data, str | bytes) or not iterates:
-        raise ValueError(
-            f"{name}: expected an iterable of batches, got {type(data).__name__}."
-        )
-    if isinstance(data, Sequence) and not len(data):
-        raise ValueError(f"{name}: expected at least one batch, got none.")
-
-
-def check_ends(name: str, batches: Any) -> None:
-    """`check_batches`, and a ValueError if `batches` are known to have no end."""
-    check_batches(name, batches)
-    if _endless(batches):
-        raise ValueError(
-            f"{name}: expected batches that end, got a data set without end. Write "
-            "epochs=1 in train.arrays, train.buckets or train.streams, and a number in "
-            "grain's repeat()."
-        )
-
-
-def check_valid(valid: Any) -> None:
-    """`check_ends`, and a ValueError unless every validation can begin anew."""
-    check_ends("valid", valid)
-    if hasattr(valid, "__next__"):
-        raise ValueError(
-            "valid: expected batches that every validation can go through anew, got a "
-            f"{type(valid).__name__}, which gives them once. Give a data set or a list, "
-            "such as list(itertools.islice(valid, 10))."
-        )
-
-
-def each(name: str, batches: Iterable) -> Iterator:
-    """The batches of an iterable that ends, each checked.
-
-    Raises:
-        ValueError: for one that has no end, for one batch, or batches without arrays.
-    """
-    check_ends(name, batches)
-    for batch in begun(batches):
-        yield checked(name, batch)
-
-
-def checked(name: str, batch: Any) -> Any:
-    """`batch`, after a ValueError unless it is a tree of numbers."""
-    leaves = jax.tree.leaves_with_path(batch)
-    if not leaves:
-        raise ValueError(f"{name}: expected batches, trees of arrays, got {batch!r}.")
-    for path, leaf in leaves:
-        dtype = getattr(leaf, "dtype", None)
-        if not isinstance(dtype, np.dtype) or not is_data(dtype):
-            array(
-                f"{name}: batch{jax.tree_util.keystr(path)}", leaf
-            )  # says what is wrong
-    return batch
+def source_of(data: Any, size: int, batch_axis: Any, mesh: Any) -> Drawn | Fed:
+    """The source of a run: of a function's data, or of an iterable's."""
+    return Drawn(data) if callable(data) else Fed(data, size, batch_axis, mesh)
 
 
 def copied(name: str, batch: Any) -> Any:
     """`batch` in arrays of its own, for an iterator may fill the same ones again."""
     return jax.tree.map(np.array, checked(name, batch))
-
-
-def batch_axis_of(data: Any, given: Any) -> Any:
-    """`given`, or where `data` says that the rows of its batches are; None: unknown."""
-    return told(data, "batch_axis") if given is None else given
-
-
-def check_rows(data: Any, batch_axis: Any, parts: int) -> None:
-    """Raises ValueError if a batch of `data` is known to have rows that do not divide.
-
-    Known are lists, and the library's own data sets, also after grain's transformations
-    that leave batches as they are.
-    """
-    if parts == 1 or callable(data):
-        return
-    if isinstance(data, Sequence):
-        for batch in data:
-            parallel.batch_axes(batch, batch_axis, parts)
-    wrong = [n for n in told(data, "batch_sizes") or () if n % parts]
-    if wrong:
-        raise ValueError(
-            f"data: expected batches of rows that {parts} divides (accumulate times "
-            f"devices), got some of {', '.join(map(str, wrong))}. Choose another batch, "
-            "or drop_last=True where only the last one is short."
-        )
-
-
-def begun(data: Any) -> Any:
-    """A new iterator; of a grain dataset one that reads a few batches ahead."""
-    if hasattr(data, "to_iter_dataset"):
-        ahead = need("grain").ReadOptions(num_threads=2, prefetch_buffer_size=8)
-        data = data.to_iter_dataset(ahead)
-    return iter(data)
 
 
 class _Counted:
@@ -332,28 +245,29 @@ class _Counted:
 
 class _Counting:
     def __init__(self, batches):
-        self.batches, self.given = batches, 0
+        self.batches, self.count = batches, 0
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        if self.given >= len(self.batches):
+        if self.count >= len(self.batches):
             raise StopIteration
-        self.given += 1
-        return self.batches[self.given - 1]
+        self.count += 1
+        return self.batches[self.count - 1]
 
     def get_state(self):
-        return self.given
+        return self.count
 
-    def set_state(self, given):
-        self.given = given
+    def set_state(self, count):
+        self.count = count
 
 
 def _form(batch: Any) -> Any:
     """Structure, shapes and dtypes: batches of one form have one program."""
     leaves, tree = jax.tree.flatten(batch)
-    return tree, tuple((np.shape(a), np.result_type(a)) for a in leaves)
+    dtype = lambda a: a.dtype if hasattr(a, "dtype") else np.result_type(a)
+    return tree, tuple((np.shape(a), dtype(a)) for a in leaves)
 
 
 _KINDS = {
@@ -367,36 +281,5 @@ def _kind_of(data: Any) -> dict:
     if isinstance(data, Sequence):
         return {"kind": "list", "batches": len(data)}
     if type(data).__module__.partition(".")[0] == "grain":
-        return {"kind": "grain", **about(data)}
+        return {"kind": "grain", **settings_of(data)}
     return {"kind": "iterator", "name": type(data).__qualname__}
-
-
-def _is_one_batch(data: Any) -> bool:
-    is_array = lambda a: hasattr(a, "shape") and hasattr(a, "dtype")
-    if isinstance(data, Mapping) or is_array(data) or hasattr(data, "_fields"):
-        return True
-    if isinstance(data, tuple):
-        return any(map(is_array, data)) or len(set(map(jax.tree.structure, data))) > 1
-    if isinstance(data, list):  # (xs, labels), but in brackets
-        return all(map(is_array, data)) and len({len(a.shape) for a in data}) > 1
-    return False
-
-
-def _endless(data: Any) -> bool:
-    if isinstance(data, itertools.count | itertools.cycle):
-        return True
-    if isinstance(data, itertools.repeat):
-        try:
-            return data.__length_hint__() >= MANY
-        except TypeError:  # it has no length
-            return True
-    if hasattr(data, "__len__"):
-        return len(data) >= MANY
-    # Grain's data sets and iterators that do not know their length.
-    if "Limit" in type(data).__name__:
-        return False
-    if getattr(data, "_num_epochs", 1) is None:
-        return True
-    before = [getattr(data, name, None) for name in ("_map_parent", "_sampler")]
-    before = [*getattr(data, "_parents", ()), *(a for a in before if a is not None)]
-    return bool(before) and all(map(_endless, before))

@@ -1,40 +1,29 @@
-"""Training one model: `fit`, and `evaluate` for its means without updates."""
+"""Training one model: `fit`."""
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import PartitionSpec as P
 
-from jaxrnn.train import identity, loop, parallel
-from jaxrnn.train.checkpoint import write_tree
-from jaxrnn.train.feed import (
-    Drawn,
-    Fed,
-    Group,
-    batch_axis_of,
-    check_rows,
-    check_valid,
-    each,
-)
-from jaxrnn.train.nonfinite import NonFinite, first_bad
-from jaxrnn.train.record import add_up, plain, quotient, totals
-from jaxrnn.train.same import Same
-from jaxrnn.train.step import (
-    State,
-    check_count,
-    check_loss,
-    check_state,
-    make_forward,
-    make_gradient,
-    make_step,
-)
+from jaxrnn.train import identity, parallel
+from jaxrnn.train.batches import batch_axis_of, check_rows, check_valid, each
+from jaxrnn.train.checks import check_count
+from jaxrnn.train.evaluate import evaluated
+from jaxrnn.train.feed import source_of
+from jaxrnn.train.gradient import make_gradient
+from jaxrnn.train.hooks import Hook
+from jaxrnn.train.loop import Plan, Program, many
+from jaxrnn.train.nonfinite import explain
+from jaxrnn.train.run import Run, train
+from jaxrnn.train.same import reused
+from jaxrnn.train.state import State, check_state
+from jaxrnn.train.step import make_step
 
 
 class Fitted(NamedTuple):
@@ -76,6 +65,7 @@ def fit(
     mesh: jax.sharding.Mesh | None = None,
     max_nonfinite: int = 5,
     update_shared: Callable | None = None,
+    hooks: Sequence[Hook] = (),
     callback: Callable | None = None,
     progress: bool = True,
 ) -> Fitted:
@@ -116,6 +106,8 @@ def fit(
         mesh: see `make_step`; ``mesh=train.data_mesh()`` uses every device. Batches are
             whole: every process is given all rows.
         max_nonfinite: skipped updates in a row after which it stops.
+        hooks: what is called every so many updates, with a copy of the state: a list of
+            ``every(updates, call)``; see `every`.
         callback: called with each row, a dict, in the first process.
         progress: a bar in a terminal; elsewhere a line per row.
 
@@ -156,7 +148,7 @@ def fit(
         >>> fitted.history[-1]["step"], fitted.history[-1]["accuracy"] > 0.8
         (200, True)
     """
-    plan = loop.Plan.checked(
+    plan = Plan.checked(
         steps=steps,
         steps_per_call=steps_per_call,
         log_every=log_every,
@@ -166,147 +158,83 @@ def fit(
         keep=keep,
         max_nonfinite=max_nonfinite,
     )
-    parallel.check_mesh(mesh)
-    check_state(state)
-    check_count("accumulate", accumulate)
-    if valid is not None:
-        check_valid(valid)
-    valid_axis = batch_axis_of(valid, batch_axis)
-    batch_axis = batch_axis_of(data, batch_axis)
-    check_rows(data, batch_axis, accumulate * parallel.size(mesh))
-    source = (
-        Drawn(data) if callable(data) else Fed(data, steps_per_call, batch_axis, mesh)
-    )
-    cut: dict[str, Any] = dict(accumulate=accumulate, batch_axis=batch_axis, mesh=mesh)
-    updates = _reused(
-        _updates,
-        (loss, optimizer, source.draw, update_shared),
-        steps_per_call,
-        max_nonfinite,
-        **cut,
-    )
-    gradient = make_gradient(loss, **cut)
-    program = loop.Program(
-        call=lambda state, batches, at, count, stopped: updates(
-            state, batches, at, count
-        ),
-        evaluate=lambda params, shared: _evaluated(
-            loss,
-            params,
-            each("valid", () if valid is None else valid),
-            shared,
-            valid_axis,
-            mesh,
-        ),
+    options = _checked_options(state, data, valid, accumulate, batch_axis, mesh)
+    source = source_of(data, steps_per_call, options["batch_axis"], mesh)
+    program = Program(
+        call=_updates(loss, optimizer, source, update_shared, plan, options),
+        evaluate=_validation(loss, valid, batch_axis, mesh),
         place=functools.partial(_placed, mesh=mesh),
-        failed=functools.partial(_not_finite, gradient, source),
+        seen=functools.partial(jax.tree.map, jnp.copy),
+        explain=functools.partial(explain, make_gradient(loss, **options), source),
     )
-    told = {}
-    if folder is not None:
-        _check_no_sweep(folder)
-        rule = identity.update_rule(optax.with_extra_args_support(optimizer), state)
-        told = identity.about(loss, state, source.kind, optimizer=rule)
-    run = loop.train(
+    run = train(
         program,
         source,
         state,
         plan,
         folder=folder,
-        told=told,
-        validates=valid is not None,
+        description=_description(folder, loss, optimizer, state, source),
+        hooks=hooks,
         callback=callback,
         progress=progress,
     )
+    return _fitted(run)
+
+
+def _fitted(run: Run) -> Fitted:
     params, shared = jax.tree.map(jnp.asarray, run.best)
     record = run.record
     return Fitted(run.state, params, record.best_row(), record.history, shared)
 
 
-def evaluate(
-    loss: Callable,
-    params: Any,
-    batches: Iterable,
-    *,
-    shared: Any = None,
-    batch_axis: Any = None,
-    mesh: jax.sharding.Mesh | None = None,
-) -> dict[str, float | None]:
-    """The loss's means over all of `batches`, each token weighing the same.
-
-    Args:
-        loss: see `make_step`; it gets key None, and a carry that starts as None and flows
-            from one batch to the next.
-        params: the model's.
-        batches: an iterable that ends.
-        shared: what the loss gets as ``carry.shared`` with each batch; see `init`.
-        batch_axis, mesh: see `make_step`.
-
-    Returns:
-        Name -> value; None for one that is not finite.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxrnn import train
-        >>> def loss(params, carry, batch, key):
-        ...     return None, {"loss": train.mean((batch - params) ** 2)}
-        >>> train.evaluate(loss, 1.0, [jnp.array([3.0, 3.0]), jnp.array([1.0])])
-        {'loss': 2.6666666666666665}
-    """
-    check_loss(loss)
-    batch_axis = batch_axis_of(batches, batch_axis)
-    found = _evaluated(loss, params, each("batches", batches), shared, batch_axis, mesh)
-    return {name: plain(value) for name, value in found.items()}
+def _checked_options(state, data, valid, accumulate, batch_axis, mesh) -> dict:
+    """How each batch is cut: options of `make_step`, checked with what they cut."""
+    parallel.check_mesh(mesh)
+    check_state(state)
+    check_count("accumulate", accumulate)
+    if valid is not None:
+        check_valid(valid)
+    batch_axis = batch_axis_of(data, batch_axis)
+    check_rows(data, batch_axis, accumulate * parallel.size(mesh))
+    return dict(accumulate=accumulate, batch_axis=batch_axis, mesh=mesh)
 
 
-def _evaluated(loss, params, batches, shared, batch_axis, mesh) -> dict:
-    """What `evaluate` returns, as arrays, NaN where a mean is not finite."""
-    forward = _reused(_forward, (loss,), batch_axis=batch_axis, mesh=mesh)
-    carry, sums = None, {}
-    for batch in batches:
-        carry, means = forward(params, carry, shared, batch)
-        add_up(sums, totals(parallel.to_host(means)))
-    if not sums:
-        raise ValueError(
-            "batches: expected at least one, got none. A used-up iterator?"
-        )
-    found = {name: quotient(value) for name, value in sums.items()}
-    return {
-        n: np.where(np.isfinite(value), value, np.nan) for n, value in found.items()
-    }
+def _updates(loss, optimizer, source, update_shared, plan, options) -> Callable:
+    """The `call` of a `Program`: one model has no other that goes on when it stops."""
+    functions = loss, optimizer, source.draw, update_shared
+    counts = plan.steps_per_call, plan.max_nonfinite
+    call = reused(_compiled, functions, *counts, **options)
+    return lambda state, batches, at, count, stopped: call(state, batches, at, count)
 
 
-def _updates(functions, size, max_nonfinite, **cut) -> Callable:
+def _compiled(functions, size, max_nonfinite, **options) -> Callable:
     loss, optimizer, draw, update_shared = functions
-    how = dict(max_nonfinite=max_nonfinite, update_shared=update_shared)
-    step = make_step(loss, optimizer, **how, **cut)
-    return jax.jit(loop.many(step, draw, size), donate_argnums=0)
+    options |= dict(max_nonfinite=max_nonfinite, update_shared=update_shared)
+    step = make_step(loss, optimizer, **options)
+    return jax.jit(many(step, draw, size), donate_argnums=0)
 
 
-def _forward(functions, **cut) -> Callable:
-    return make_forward(*functions, **cut)
+def _validation(loss, valid, batch_axis, mesh) -> Callable | None:
+    """The `evaluate` of a `Program`."""
+    if valid is None:
+        return None
+    axis = batch_axis_of(valid, batch_axis)
+    return lambda params, shared: evaluated(
+        loss, params, each("valid", valid), shared, axis, mesh
+    )
 
 
-def _reused(make: Callable, functions: tuple, *args: Any, batch_axis: Any, **how: Any):
-    """What `make` makes, one for all functions that compute the same: compiled once."""
-    leaves, tree = jax.tree.flatten(batch_axis)
-    named = tuple(sorted(how.items()))
-    same = tuple(map(Same, functions))
-    return _remembered(make, same, args, tuple(leaves), tree, named)
-
-
-@functools.lru_cache(maxsize=4)
-def _remembered(make, functions, args, leaves, tree: Any, named) -> Callable:
-    axes = jax.tree.unflatten(tree, leaves)
-    values = tuple(function.value for function in functions)
-    return make(values, *args, batch_axis=axes, **dict(named))
-
-
-def _check_no_sweep(folder: Any) -> None:
+def _description(folder, loss, optimizer, state, source) -> dict:
+    """What the run is, for its folder."""
+    if folder is None:
+        return {}
     path = Path(folder).expanduser()
     if path.is_dir() and any(path.glob("members-*")):
         raise ValueError(
             f"folder: {path} holds a sweep. Use another folder for a run of its own."
         )
+    rule = identity.update_rule(optax.with_extra_args_support(optimizer), state)
+    return identity.describe(loss, state, source.kind, optimizer=rule)
 
 
 def _placed(state: State, mesh: jax.sharding.Mesh | None) -> State:
@@ -314,32 +242,12 @@ def _placed(state: State, mesh: jax.sharding.Mesh | None) -> State:
     state = jax.tree.map(jnp.copy, state)
     if mesh is None:
         return state
-    (name,), parts = mesh.axis_names, parallel.size(mesh)
+    (name,), devices = mesh.axis_names, parallel.size(mesh)
     for path, leaf in jax.tree.leaves_with_path(state.carry):
-        if not leaf.shape or leaf.shape[0] % parts:
+        if not leaf.shape or leaf.shape[0] % devices:
             raise ValueError(
                 f"carry{jax.tree_util.keystr(path)}: expected a number of rows on axis 0 "
-                f"that {parts} devices divide, got {list(leaf.shape)}."
+                f"that {devices} devices divide, got {list(leaf.shape)}."
             )
     spread = parallel.place(state.carry, mesh, P(name))
     return parallel.place(state._replace(carry=None), mesh, P())._replace(carry=spread)
-
-
-def _not_finite(gradient, source, state, group: Group, start, home) -> NonFinite:
-    """The error for the update that `state` has just skipped."""
-    number = int(state.step)
-    state = parallel.with_keys(parallel.to_host(state), state)
-    state = state._replace(
-        step=state.step - 1, skipped=state.skipped - 1, in_a_row=state.in_a_row - 1
-    )
-    batch = source.batch(group, number - 1 - start, state)
-    path = None
-    if home is not None:
-        path = home.path / f"nonfinite-{number}"
-        while path.exists():
-            path = path.with_name(path.name + ".again")
-        try:
-            write_tree(path, (state, batch))
-        except Exception:  # no room for it: the error holds them all the same
-            path = None
-    return NonFinite(number, first_bad(gradient, state, batch), state, batch, path)

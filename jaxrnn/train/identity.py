@@ -1,6 +1,6 @@
 """What a run is, kept in its folder as ``run.json``, so that no other run goes on there.
 
-A run is told by its data and their settings, its key, the structure of its params,
+A run is known by its data and their settings, its key, the structure of its params,
 optimizer state, carry and shared state, and the name of its loss. What it may change from
 one call to the next is not part of it: steps, devices, logging, validation, patience.
 """
@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.train import parallel
-from jaxrnn.train.checkpoint import Folder, first
-from jaxrnn.train.step import State
+from jaxrnn.train.checkpoint import Folder
+from jaxrnn.train.processes import is_first_process, to_host, together
+from jaxrnn.train.state import State
 
 FIELDS = ("data", "loss", "key", "params", "opt_state", "carry", "shared", "hypers")
 
 
-def about(loss: Any, state: State, data: Any, **more: Any) -> dict:
+def describe(loss: Any, state: State, data: Any, **more: Any) -> dict:
     """A description of the run, of JSON values.
 
     Args:
@@ -32,10 +32,10 @@ def about(loss: Any, state: State, data: Any, **more: Any) -> dict:
         data: what the data are, of JSON values.
         more: further entries, such as "optimizer" or "hypers".
     """
-    parts = {name: structure(getattr(state, name)) for name in FIELDS[3:7]}
-    key = np.asarray(parallel.to_host(state.key)).tolist()
-    told = {"data": data, "loss": name_of(loss), "key": key, **parts, **more}
-    return json.loads(json.dumps(told))  # as it will be read
+    trees = {name: structure(getattr(state, name)) for name in FIELDS[3:7]}
+    key = np.asarray(to_host(state.key)).tolist()
+    description = {"data": data, "loss": name_of(loss), "key": key, **trees, **more}
+    return json.loads(json.dumps(description))  # as it will be read
 
 
 def structure(tree: Any) -> dict[str, str]:
@@ -60,17 +60,18 @@ def update_rule(optimizer: Any, state: State) -> dict[str, str]:
     update = lambda grads, memory, params, shared, value: optimizer.update(
         grads, memory, params, value=value, grad=grads, shared=shared
     )
-    given = state.params, state.opt_state, state.params, state.shared, value
-    traced = jax.make_jaxpr(update)(*given)
-    said = hashlib.sha256(str(traced).encode())
+    traced = jax.make_jaxpr(update)(
+        state.params, state.opt_state, state.params, state.shared, value
+    )
+    digest = hashlib.sha256(str(traced).encode())
     for constant in traced.consts:
-        said.update(np.asarray(parallel.to_host(constant)).tobytes())
+        digest.update(np.asarray(to_host(constant)).tobytes())
     versions = {name: version(name) for name in ("jax", "optax")}
-    return {**versions, "update": said.hexdigest()[:16]}
+    return {**versions, "update": digest.hexdigest()[:16]}
 
 
-def claim(home: Folder, told: dict) -> list[str]:
-    """Makes the folder that of the run `told`, or goes on if it already is.
+def claim(folder: Folder, description: dict) -> list[str]:
+    """Makes the folder that of the described run, or goes on if it already is.
 
     Returns:
         Lines that a person should read.
@@ -78,23 +79,25 @@ def claim(home: Folder, told: dict) -> list[str]:
     Raises:
         ValueError: if it holds another run that has made updates.
     """
-    path, lines = home.path / "run.json", []
-    with parallel.together():
-        if first():
+    path, lines = folder.path / "run.json", []
+    with together():
+        if is_first_process():
             before = json.loads(path.read_text()) if path.exists() else None
-            differs = [] if before is None else differences(before, told)
-            if differs and home.steps() not in ([], [0]):
+            differs = [] if before is None else differences(before, description)
+            if differs and folder.steps() not in ([], [0]):
                 raise ValueError(
-                    f"folder: {home.path} holds another run: {'; '.join(differs)}. Use "
+                    f"folder: {folder.path} holds another run: {'; '.join(differs)}. Use "
                     f"another folder for another run. If going on is meant, delete {path}."
                 )
-            if differs and home.steps():
-                lines.append(f"{home.path} held another run, of no updates: begun anew")
-                home.forget(0)
+            if differs and folder.steps():
+                lines.append(
+                    f"{folder.path} held another run, of no updates: begun anew"
+                )
+                folder.forget(0)
             if before is not None and not differs:
-                _remark(home, before, told)
+                _warn_of_optimizer(folder, before, description)
             staged = path.with_name("run.json.new")
-            staged.write_text(json.dumps(told, indent=1) + "\n")
+            staged.write_text(json.dumps(description, indent=1) + "\n")
             os.replace(staged, path)
     return lines
 
@@ -114,18 +117,18 @@ def differences(before: dict, now: dict) -> list[str]:
             if len(names) > 3:
                 found.append(f"{name}: {len(names) - 3} more")
         else:
-            where = " (that of train.init)" if name == "key" else ""
-            found.append(f"{name}{where} was {old}, now {new}")
+            origin = " (that of train.init)" if name == "key" else ""
+            found.append(f"{name}{origin} was {old}, now {new}")
     return found
 
 
-def _remark(home: Folder, before: dict, now: dict) -> None:
+def _warn_of_optimizer(folder: Folder, before: dict, now: dict) -> None:
     """Warns where going on is meaningful and perhaps not meant."""
     old, new = before.get("optimizer"), now.get("optimizer")
     comparable = old and new and all(old[k] == new[k] for k in ("jax", "optax"))
     if comparable and old != new:
         warnings.warn(
-            f"{home.path}: the optimizer computes something else than that of the "
+            f"{folder.path}: the optimizer computes something else than that of the "
             "folder's run, such as another learning rate. What was trained before stays "
             "as it is.",
             UserWarning,

@@ -79,6 +79,11 @@ def terms(mean: Any) -> tuple:
     return (mean,) if isinstance(mean, Mean) else mean.terms
 
 
+def divisor(weight: Any) -> Any:
+    """`weight`, and 1 where it is 0: nothing is divided by what there is none of."""
+    return jnp.where(weight == 0, jnp.ones_like(weight), weight)
+
+
 def _added(one: Any, other: Any) -> Any:
     if type(one) is int and one == 0:  # where sum() begins
         return other

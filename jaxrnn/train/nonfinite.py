@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.train import parallel
-from jaxrnn.train.checkpoint import read_tree
+from jaxrnn.train.checkpoint import Folder
+from jaxrnn.train.feed import Drawn, Fed, Group
+from jaxrnn.train.orbax import read_tree, write_tree
+from jaxrnn.train.processes import to_host, with_keys
 from jaxrnn.train.record import quotient, totals
-from jaxrnn.train.step import State
+from jaxrnn.train.state import State
 
 
 class NonFinite(ArithmeticError):
@@ -70,7 +72,7 @@ def first_bad(gradient: Callable, state: State, batch: Any) -> str:
     the update makes of params or optimizer state. `gradient` is from `make_gradient`.
     """
     found = jax.jit(gradient)(state, batch)
-    carry, shared, grads, means = parallel.to_host(found)
+    carry, shared, grads, means = to_host(found)
     value = quotient(totals(means)["loss"])
     order = {
         "batch": batch,
@@ -84,8 +86,42 @@ def first_bad(gradient: Callable, state: State, batch: Any) -> str:
     }
     for name, tree in order.items():
         for path, leaf in jax.tree.leaves_with_path(tree):
-            leaf = np.asarray(parallel.to_host(leaf))
+            leaf = np.asarray(to_host(leaf))
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
                 if not np.isfinite(leaf.astype(np.float64)).all():
                     return name + jax.tree_util.keystr(path)
     return "the updated params or optimizer state"
+
+
+def explain(
+    gradient: Callable,
+    source: Drawn | Fed,
+    state: State,
+    group: Group,
+    start: int,
+    folder: Folder | None,
+) -> NonFinite:
+    """The error for the update that `state` has just skipped; its bundle is written.
+
+    Args:
+        gradient: from `make_gradient`.
+        source: of the data, of which `group` was read from update `start` on.
+        state: after the update.
+        folder: for the bundle; None: the error alone holds it.
+    """
+    number = int(state.step)
+    state = with_keys(to_host(state), state)
+    state = state._replace(
+        step=state.step - 1, skipped=state.skipped - 1, in_a_row=state.in_a_row - 1
+    )
+    batch = source.batch(group, number - 1 - start, state)
+    path = None
+    if folder is not None:
+        path = folder.path / f"nonfinite-{number}"
+        while path.exists():
+            path = path.with_name(path.name + ".again")
+        try:
+            write_tree(path, (state, batch))
+        except Exception:  # no room for it: the error holds them all the same
+            path = None
+    return NonFinite(number, first_bad(gradient, state, batch), state, batch, path)

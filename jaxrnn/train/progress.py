@@ -15,10 +15,10 @@ LOG = logging.getLogger("jaxrnn")
 class Progress:
     """Shows nothing; what `say` is told goes to the log "jaxrnn"."""
 
-    def step(self, step: int, said: dict) -> None:
+    def step(self, step: int, words: dict) -> None:
         """The updates made so far, and words about the last of them."""
 
-    def row(self, row: dict, said: dict) -> None:
+    def row(self, row: dict, words: dict) -> None:
         """A row of the history, with words about the speed."""
 
     def say(self, line: str) -> None:
@@ -32,14 +32,14 @@ class _Lines(Progress):
     def __init__(self, total: int):
         self._total = total
 
-    def row(self, row, said):
+    def row(self, row, words):
         rest = {k: v for k, v in row.items() if k not in ("step", "split", "members")}
-        words = _words({**{k: short(v) for k, v in rest.items()}, **said})
+        line = _joined({**{k: short(v) for k, v in rest.items()}, **words})
         who = ""
         if "members" in row:
             start, end = row["members"]
             who = f"median of members {start} to {end - 1}  "
-        self.say(f"step {row['step']}/{self._total}  {row['split']}  {who}{words}")
+        self.say(f"step {row['step']}/{self._total}  {row['split']}  {who}{line}")
 
     def say(self, line):
         print(time.strftime("%H:%M:%S"), line, flush=True)
@@ -51,8 +51,8 @@ class _Bar(Progress):
     def __init__(self, progress: Any, task: Any):
         self._progress, self._task = progress, task
 
-    def step(self, step, said):
-        self._progress.update(self._task, completed=step, said=_words(said))
+    def step(self, step, words):
+        self._progress.update(self._task, completed=step, words=_joined(words))
 
     def say(self, line):
         self._progress.console.print(line, highlight=False, markup=False)
@@ -72,14 +72,14 @@ def shown(total: int, done: int, show: bool) -> Iterator[Progress]:
     columns = (
         rich.TextColumn("{task.completed}/{task.total}"),
         rich.BarColumn(),
-        rich.TextColumn("{task.fields[said]}"),
+        rich.TextColumn("{task.fields[words]}"),
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=total, completed=done, said="compiling")
+        task = progress.add_task("", total=total, completed=done, words="compiling")
         yield _Bar(progress, task)
 
 
-def _words(said: dict) -> str:
-    return "  ".join(f"{name} {value}" for name, value in said.items())
+def _joined(words: dict) -> str:
+    return "  ".join(f"{name} {value}" for name, value in words.items())

@@ -5,15 +5,14 @@ population. In rows they are floats or lists, and None where a number is not fin
 JSON cannot say.
 """
 
-import contextlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxrnn.train.mean import Mean, Sum, terms
+from jaxrnn.train.row_file import RowFile, bytes_until
 
 FLAGS = ("skipped", "empty")  # means that are counts in a row
 
@@ -78,8 +77,8 @@ class Record:
         self.history: list[dict] = []
         self.best: dict[str, np.ndarray] = {}  # of each member's best validation
         self.waited = np.zeros(members, int)  # validations since then
-        self.on_row: Callable = lambda row, said: None
-        self._said: dict[str, str] = {}  # of the speed
+        self.on_row: Callable = lambda row, words: None
+        self._speed: dict[str, str] = {}  # in words
         self._log_every, self._callback, self._write = log_every, callback, write
         self._members, self._numbers = members, numbers
         self._sums: dict[str, np.ndarray] = {}
@@ -88,34 +87,33 @@ class Record:
 
     def notes(self) -> dict:
         """All that a resumed run must know and cannot read from the rows."""
-        lists = lambda arrays: {name: plain(value) for name, value in arrays.items()}
         return {
             "bytes": 0 if self._metrics is None else self._metrics.size(),
-            "best": lists(self.best),
+            "best": {name: plain(value) for name, value in self.best.items()},
             "waited": self.waited.tolist(),
             "sums": {name: value.tolist() for name, value in self._sums.items()},
         }
 
     def restore(self, notes: dict) -> None:
         """Goes on from `notes`."""
-        arrays = lambda lists: {k: np.array(v, float) for k, v in lists.items()}
+        floats = lambda lists: {k: np.array(v, float) for k, v in lists.items()}
         self._bytes = notes["bytes"]
-        self.best, self._sums = arrays(notes["best"]), arrays(notes["sums"])
+        self.best, self._sums = floats(notes["best"]), floats(notes["sums"])
         self.waited = np.array(notes["waited"])
 
     def open(self, folder: Path, step: int) -> None:
         """Writes to the folder's files, behind what they held at `step`."""
         if self._write:
-            self._metrics = Rows(folder / "metrics.jsonl", self._bytes)
+            self._metrics = RowFile(folder / "metrics.jsonl", self._bytes)
             self.history = self._metrics.kept()
             timing = folder / "timing.jsonl"
-            self._timing = Rows(timing, _bytes_until(timing, step))
+            self._timing = RowFile(timing, bytes_until(timing, step))
 
     def close(self) -> None:
         """Closes the files."""
-        for rows in (self._metrics, self._timing):
-            if rows is not None:
-                rows.close()
+        for file in (self._metrics, self._timing):
+            if file is not None:
+                file.close()
 
     def add(
         self, start: int, end: int, means: Any, seconds: float, tokens: int | None
@@ -127,10 +125,10 @@ class Record:
         """
         found = totals(means)
         rates = {"steps_per_s": (end - start) / seconds}
-        self._said = {"steps/s": f"{rates['steps_per_s']:.1f}"}
+        self._speed = {"steps/s": f"{rates['steps_per_s']:.1f}"}
         if tokens is not None:
             rates["tokens_per_s"] = tokens / seconds
-            self._said["tokens/s"] = f"{rates['tokens_per_s']:,.0f}"
+            self._speed["tokens/s"] = f"{rates['tokens_per_s']:,.0f}"
         for number in range(end - start):
             add_up(self._sums, {k: value[:, :, number] for k, value in found.items()})
             if (start + number + 1) % self._log_every == 0:
@@ -138,7 +136,7 @@ class Record:
         if self._timing is not None:
             self._timing.write({"step": end, "seconds": seconds, **rates})
         loss = quotient(found["loss"][:, :, : end - start].sum(axis=2))
-        return {"loss": short(loss), **self._said}
+        return {"loss": short(loss), **self._speed}
 
     def flush(self, step: int) -> None:
         """A row of the updates since the last one, if there are any."""
@@ -146,12 +144,12 @@ class Record:
             means = {name: quotient(value) for name, value in self._sums.items()}
             counts = {name: self._sums[name][0, 0].astype(int) for name in FLAGS}
             means["weight"] = self._sums["loss"][0, 1]
-            self._tell(self._row(step, "train", means | counts))
+            self._emit(self._row(step, "train", means | counts))
         self._sums = {}
 
     def validated(self, step: int, found: dict[str, np.ndarray]) -> np.ndarray:
         """A row of a validation; of each member, whether its loss is the best so far."""
-        self._tell(self._row(step, "valid", found))
+        self._emit(self._row(step, "valid", found))
         loss = found["loss"]
         before = self.best.get("loss", np.full(self._members, np.nan))
         better = np.isfinite(loss) & ~(loss >= before)
@@ -179,84 +177,12 @@ class Record:
         cut = lambda value: plain(value[: last - first])
         return row | {name: cut(value) for name, value in values.items()}
 
-    def _tell(self, row: dict) -> None:
+    def _emit(self, row: dict) -> None:
+        """Writes a row, remembers it, shows it, and calls back."""
         if self._metrics is not None:
             self._metrics.write(row)
         self.history.append(row)
         if self._write:
-            self.on_row(row, self._said)
+            self.on_row(row, self._speed)
             if self._callback is not None:
                 self._callback(row)
-
-
-class Rows:
-    """A file of JSON rows, one a line.
-
-    Args:
-        path: made if it does not exist.
-        size: bytes that stay; what lies behind them is cut off.
-
-    Raises:
-        ValueError: if the file is shorter.
-        OSError: if it cannot be written to.
-    """
-
-    def __init__(self, path: Path, size: int):
-        self.path = path
-        with self._explained():
-            self._file = path.open("ab+")
-            have = path.stat().st_size
-            if have < size:
-                self._file.close()
-                raise ValueError(
-                    f"{path}: expected the {size} bytes that it had at the checkpoint, got "
-                    f"{have}. Bring it back, or start in another folder."
-                )
-            self._file.truncate(size)
-
-    def kept(self) -> list[dict]:
-        """The rows that stayed."""
-        self._file.seek(0)
-        return [json.loads(line) for line in self._file if line.strip()]
-
-    def size(self) -> int:
-        """Bytes, all of which are written."""
-        return self.path.stat().st_size
-
-    def write(self, row: dict) -> None:
-        """Appends a row, which a kill of this process can no longer lose.
-
-        Raises:
-            OSError: if it could not be written.
-        """
-        with self._explained():
-            self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OSError(
-                f"cannot write to {self.path}: {error}. The checkpoints are as they were. "
-                "Make room or a place to write, and run again."
-            ) from error
-
-
-def _bytes_until(path: Path, step: int) -> int:
-    """The length of a file's rows up to a step, before the first that is none."""
-    size = 0
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
-        try:
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        size += len(line)
-    return size

@@ -11,6 +11,7 @@ import pathlib
 import sys
 import sysconfig
 import types
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,6 +50,30 @@ class Same:
         return id(self.value) if self._key is None else hash(self._key)
 
 
+def reused(
+    make: Callable, functions: tuple, *args: Any, batch_axis: Any, **options: Any
+) -> Callable:
+    """What `make` makes, one for all functions that compute the same: compiled once.
+
+    Args:
+        make: ``(functions, *args, batch_axis=, **options) -> function``.
+        functions: of the user's.
+        args, options: hashable.
+        batch_axis: a tree of ints, or None.
+    """
+    leaves, tree = jax.tree.flatten(batch_axis)
+    named = tuple(sorted(options.items()))
+    same = tuple(map(Same, functions))
+    return _remembered(make, same, args, tuple(leaves), tree, named)
+
+
+@functools.lru_cache(maxsize=4)
+def _remembered(make, functions, args, leaves, tree: Any, named) -> Callable:
+    axes = jax.tree.unflatten(tree, leaves)
+    values = tuple(function.value for function in functions)
+    return make(values, *args, batch_axis=axes, **dict(named))
+
+
 class _Changes(Exception):
     """Something may change after it was looked at."""
 
@@ -77,13 +102,13 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
     seen[id(value)] = len(seen)
     each = lambda values: tuple(_key(one, seen) for one in values)
     if isinstance(value, Cell):  # the same if the call that made it is
-        make, (*given, options) = _call(value)
-        return make, each(given), tuple(options), each(options.values())
+        make, (*arguments, options) = _call(value)
+        return make, each(arguments), tuple(options), each(options.values())
     if isinstance(value, tuple) and (kind is tuple or _of_library(kind.__module__)):
         return kind, each(value)
     if isinstance(value, functools.partial) and kind is functools.partial:
-        given = each(value.args), tuple(value.keywords), each(value.keywords.values())
-        return "partial", _key(value.func, seen), given
+        named = tuple(value.keywords), each(value.keywords.values())
+        return "partial", _key(value.func, seen), each(value.args), *named
     if isinstance(value, types.MethodType):
         return "method", _key(value.__func__, seen), _key(value.__self__, seen)
     if isinstance(value, types.FunctionType):
@@ -117,8 +142,8 @@ def _call(cell: Cell) -> tuple:
 def _key_of_function(function: types.FunctionType, each: Any) -> Any:
     code, outside = function.__code__, function.__globals__
     library = code.co_filename.startswith(_LIBRARIES)
-    home = sys.modules.get(function.__module__ or "")
-    if library and getattr(home, function.__name__, None) is function:
+    module = sys.modules.get(function.__module__ or "")
+    if library and getattr(module, function.__name__, None) is function:
         return _Is(function)
     cells = []
     for cell in function.__closure__ or ():
@@ -134,8 +159,8 @@ def _key_of_function(function: types.FunctionType, each: Any) -> Any:
         if set(vars(function)) - {"__wrapped__"}:
             raise _Changes
         names = sorted(name for name in _names(code) if name in outside)
-    given = each(defaults), tuple(named), each(named.values())
-    return code, each(cells), given, tuple(names), each(outside[n] for n in names)
+    defaulted = each(defaults), tuple(named), each(named.values())
+    return code, each(cells), defaulted, tuple(names), each(outside[n] for n in names)
 
 
 def _names(code: types.CodeType) -> set[str]:

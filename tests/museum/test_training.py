@@ -11,7 +11,7 @@ from jaxrnn import train
 from tests.laws.cases import assert_close
 from tests.museum.exhibits import exhibit
 
-STEP = "jaxrnn/train/step.py"
+GRADIENT = "jaxrnn/train/gradient.py"
 CELL = jaxrnn.gru(4)
 LENGTHS = np.array([6, 1, 0, 3])
 XS = np.random.default_rng(0).normal(size=(6, 4, 3))
@@ -40,7 +40,7 @@ def once(optimizer, state=None, **options):
     "google-deepmind/optax#1552",
     "google-deepmind/optax@ff0b965",
     plant=(
-        STEP,
+        GRADIENT,
         "cast = lambda g, p: (g * factor).astype(p.dtype)",
         "cast = lambda g, p: g * factor",
     ),
@@ -91,7 +91,7 @@ def test_a_state_that_flows_from_update_to_update():
     "pytorch/torchtune#1875",
     "OpenNMT/OpenNMT-py#526",
     plant=(
-        STEP,
+        GRADIENT,
         "total = summed[0].total / scale",
         "total = summed[0].value",
     ),
@@ -108,7 +108,7 @@ def test_a_mean_of_means():
     58,
     "google-deepmind/optax#415",
     plant=(
-        STEP,
+        "jaxrnn/train/state.py",
         "memory = optimizer.init(params)",
         "memory = optimizer.update(params, optimizer.init(params), params)[1]",
     ),
@@ -133,7 +133,7 @@ def noisy(params, carry, batch, key):
     59,
     "stanford-crfm/levanter#378",
     plant=(
-        STEP,
+        GRADIENT,
         "key = jax.random.fold_in(state.key, state.step)",
         "key = jax.random.fold_in(state.key, hash(str(batch)) % 2**31)",
     ),

@@ -1,14 +1,17 @@
 """A small training to be killed, starved and resumed: run as a process of its own.
 
     python -m tests.train.program FOLDER [--steps N] [--data drawn|stream] [--mesh|--sweep]
+        [--hook N]
 
 A stream trains by truncated backpropagation, with a carry and dropout, on a corpus in a
 file; drawn data come from the device. With --sweep three learning rates train, two at a
-time. Prints "step N" at each row.
+time. Prints "step N" at each row. With --hook N, ``hook-<process>.jsonl`` in the folder
+has a line every N updates: what the hook saw.
 """
 
 import argparse
 import functools
+import json
 import os
 import resource
 import warnings
@@ -33,6 +36,8 @@ def settings():
     parser.add_argument(
         "--pace", type=float, default=0.0, help="seconds to sleep a row"
     )
+    parser.add_argument("--hook", type=int, help="updates between calls of a hook")
+    parser.add_argument("--stop", type=int, help="where the last process's hook stops")
     parser.add_argument("--room", type=int, help="bytes of a file from step 8 on")
     return parser.parse_args()
 
@@ -91,6 +96,20 @@ def main(given):
             resource.setrlimit(resource.RLIMIT_FSIZE, (given.room, given.room))
         print("step", row["step"], row["split"], flush=True)
 
+    total = jax.jit(lambda tree: sum(jnp.sum(a) for a in jax.tree.leaves(tree)))
+
+    def note(snapshot):
+        at = Path(given.folder) / f"hook-{given.process}.jsonl"
+        seen = [
+            snapshot.step,
+            float(total(snapshot.state.params)),
+            len(snapshot.history),
+        ]
+        with at.open("a") as file:
+            file.write(json.dumps([*seen, snapshot.members]) + "\n")
+        time.sleep(given.pace)
+        return given.process == given.processes - 1 and snapshot.step == given.stop
+
     def trial(hyper):
         optimizer = optimizer_of(hyper["rate"])
         state = train.init(params, optimizer, jax.random.key(1), carry=carry)
@@ -113,6 +132,7 @@ def main(given):
         folder=Path(given.folder),
         save_every=given.save_every,
         keep=2,
+        hooks=[train.every(given.hook, note)] if given.hook else [],
         callback=slowly,
         progress=False,
     )

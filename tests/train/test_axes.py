@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import train
-from jaxrnn.train.parallel import batch_axes
+from jaxrnn.train.axes import batch_axes
 
 
 class Pair(NamedTuple):

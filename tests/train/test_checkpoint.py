@@ -14,7 +14,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrnn.train.checkpoint import Folder, _orbax, read_tree, write_tree
+from jaxrnn.train.checkpoint import Folder
+from jaxrnn.train.orbax import _orbax, read_tree, write_tree
 from tests.train.cases import assert_same_bits
 
 # Orbax leaves tasks behind, unfinished, when one of them fails.

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxrnn.train import checkpoint
+from jaxrnn.train import orbax
 
 ROOT = __file__.split("/tests/")[0]
 KILLS = 20
@@ -43,8 +43,8 @@ def finish(*processes):
 def outcome(folder, step):
     """Everything that must not depend on how the run went: all bits of it."""
     path = folder / "checkpoints" / str(step)
-    about = checkpoint._about(path, step)
-    saved = checkpoint._orbax("load", "load_pytree")(path)
+    about = orbax.read_label(path, step)
+    saved = orbax._orbax("load", "load_pytree")(path)
     return (folder / "metrics.jsonl").read_bytes(), about, saved
 
 
@@ -125,6 +125,57 @@ def test_a_sweep_killed_four_times(tmp_path):
     for some in ("members-0-2", "members-2-3"):
         whole = outcome(tmp_path / "whole" / some, 40)
         assert_same(outcome(tmp_path / "killed" / some, 40), whole)
+
+
+def noted(folder, process=0):
+    """What a hook saw: steps, sums of the params, numbers of rows, and members."""
+    path = folder / f"hook-{process}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def newest(folder):
+    """The step of the newest checkpoint, 0 without any."""
+    saved = (folder / "checkpoints").glob("*")
+    return max((int(p.name) for p in saved if p.name.isdigit()), default=0)
+
+
+def test_a_hook_killed_six_times(tmp_path):
+    """Its calls after the newest checkpoint come again, with the same bits; no other."""
+    options = ("--steps", 60, "--save-every", 10, "--pace", 0.01)
+    finish(begin(tmp_path / "plain", *options))
+    finish(begin(tmp_path / "whole", *options, "--hook", 4))
+    whole, want = outcome(tmp_path / "whole", 60), noted(tmp_path / "whole")
+    assert_same(outcome(tmp_path / "plain", 60), whole)
+    assert [step for step, *_ in want] == list(range(4, 61, 4))
+    chance, folder, kills = random.Random(0), tmp_path / "killed-0", 0
+    while kills < 6:
+        before, saved = noted(folder), newest(folder)
+        process = begin(folder, *options, "--hook", 4)
+        kill = killed_while_saving if kills % 2 else killed_in_a_hook
+        kill(process, folder, chance)
+        _, err = process.communicate()
+        new = noted(folder)[len(before) :]
+        assert new == [line for line in want if line[0] > saved][: len(new)]
+        if process.returncode == -signal.SIGKILL:
+            kills += 1
+            continue
+        assert process.returncode == 0, err[-3000:]
+        assert_same(outcome(folder, 60), whole)
+        folder = tmp_path / f"killed-{kills}"
+    saved, before = newest(folder), noted(folder)
+    finish(begin(folder, *options, "--hook", 4))
+    assert_same(outcome(folder, 60), whole)
+    assert noted(folder) == before + [line for line in want if line[0] > saved]
+
+
+def killed_in_a_hook(process, folder, chance):
+    """Ends the process in a call of its hook, or soon after it."""
+    before, calls = len(noted(folder)), 1 + chance.randrange(6)
+    while process.poll() is None and len(noted(folder)) < before + calls:
+        time.sleep(0.0005)
+    time.sleep(chance.random() * 0.02)
+    process.kill()
 
 
 def test_terminated(tmp_path):
@@ -210,6 +261,17 @@ def test_two_processes(single, tmp_path):
     resumed = losses(tmp_path / "killed")
     assert resumed.pop(-4)[:2] == (52, "valid")  # where the run before it ended
     close(resumed, single)
+
+
+def test_two_processes_stop_together(tmp_path):
+    """Both call the hook on whole params; that of one asks to stop."""
+    finish(*joined(tmp_path, "--hook", 4, "--stop", 12))
+    first, second = noted(tmp_path), noted(tmp_path, 1)
+    assert [step for step, *_ in first] == [4, 8, 12]
+    assert [line[:3] for line in first] == [line[:3] for line in second]
+    assert newest(tmp_path) == 12
+    finish(*joined(tmp_path, "--hook", 4, "--steps", 20))  # it asks once more
+    assert [step for step, *_ in noted(tmp_path, 1)] == [4, 8, 12, 12, 16, 20]
 
 
 def test_two_processes_end_together(tmp_path):

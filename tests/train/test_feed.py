@@ -7,10 +7,11 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxrnn import train
-from jaxrnn.train import feed
+from jaxrnn.train import batches
 from jaxrnn.train.feed import Fed
 
 R = np.random.default_rng(0)
@@ -45,7 +46,7 @@ ONE = {
 }
 
 
-@pytest.mark.parametrize("check", [fed, lambda data: feed.check_ends("data", data)])
+@pytest.mark.parametrize("check", [fed, lambda data: batches.check_ends("data", data)])
 @pytest.mark.parametrize("name", ONE)
 def test_one_batch_is_no_data(name, check):
     with pytest.raises(
@@ -66,7 +67,7 @@ MANY = {
 
 @pytest.mark.parametrize("name", MANY)
 def test_many_batches_are(name):
-    feed.check_ends("data", MANY[name])
+    batches.check_ends("data", MANY[name])
     source = fed(MANY[name])
     first = source.take(1).batches[0]
     assert jax.tree.structure(first) == jax.tree.structure(source.take(1).batches[0])
@@ -140,17 +141,17 @@ WITH_END = {
 @pytest.mark.parametrize("name", WITHOUT_END)
 def test_what_has_no_end(name):
     with pytest.raises(ValueError, match=r"valid: expected batches that end.*epochs=1"):
-        feed.check_ends("valid", WITHOUT_END[name])
+        batches.check_ends("valid", WITHOUT_END[name])
 
 
 @pytest.mark.parametrize("name", WITH_END)
 def test_what_ends(name):
-    assert sum(1 for _ in feed.each("valid", WITH_END[name])) < 100
+    assert sum(1 for _ in batches.each("valid", WITH_END[name])) < 100
 
 
 def test_a_function_is_no_validation():
     with pytest.raises(ValueError, match=r"valid: expected an iterable.*function"):
-        feed.check_ends("valid", lambda key: XS)
+        batches.check_ends("valid", lambda key: XS)
 
 
 def again(batches):
@@ -287,10 +288,10 @@ def test_kinds_are_told():
 def test_where_rows_are():
     data = train.arrays({"x": XS, "y": LABELS}, 3)
     for some in (data, data[3:], data.to_iter_dataset()):
-        assert feed.batch_axis_of(some, None) == {"x": 1, "y": 0}
-        assert feed.batch_axis_of(some, 0) == 0
-    assert feed.batch_axis_of(mapped(data), None) is None
-    assert feed.batch_axis_of(buckets(), None) == train.Bucket(1, 0, 0)
+        assert batches.batch_axis_of(some, None) == {"x": 1, "y": 0}
+        assert batches.batch_axis_of(some, 0) == 0
+    assert batches.batch_axis_of(mapped(data), None) is None
+    assert batches.batch_axis_of(buckets(), None) == train.Bucket(1, 0, 0)
     assert buckets()[0].batch_axis == train.Bucket(1, 0, 0)
 
 
@@ -313,7 +314,27 @@ ROWS = {
 def test_rows_that_do_not_divide(name):
     data, axis, parts, said = ROWS[name]
     if said is None:
-        feed.check_rows(data, axis, parts)
+        batches.check_rows(data, axis, parts)
         return
     with pytest.raises(ValueError, match=said):
-        feed.check_rows(data, axis, parts)
+        batches.check_rows(data, axis, parts)
+
+
+def test_arrays_of_jax_are_batches():
+    """In a list and from an iterator; their dtype is asked for and not converted."""
+    loss = lambda p, c, batch, key: (None, {"loss": train.mean((p - batch) ** 2)})
+    optimizer = optax.sgd(0.5)
+    state = train.init(jnp.zeros(()), optimizer, jax.random.key(0))
+    for data in ([jnp.ones((2, 3))], itertools.repeat(jnp.ones((2, 3)))):
+        fitted = train.fit(loss, optimizer, state, data, steps=2, progress=False)
+        assert fitted.params == 1
+
+
+def test_no_room_for_one_alone():
+    """Where calls end decides how long a first run is; a room of one has other bits."""
+    short, long = np.zeros((2, 3)), np.zeros((4, 3))
+    pattern = [short, long, long, long, short, short]
+    for most in (1, 2, 3):
+        fed = Fed(iter(pattern * 3), 3, 0, None)
+        groups = [fed.take(most) for _ in range(6)]
+        assert {len(group.stacked) for group in groups} <= {2, 3}

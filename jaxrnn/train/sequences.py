@@ -1,74 +1,22 @@
-"""What counts as an array in data, and sequences in one dtype and rank."""
+"""Sequences of unlike lengths, in one structure, dtype and rank."""
 
-import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-
-def flat(name: str, tree: Any) -> tuple[list, Any]:
-    """``(leaves, structure)`` of a tree of arrays; see `array`.
-
-    A list is an array. Trees are dicts, tuples, NamedTuples and whatever else is a pytree.
-    """
-    leaves, structure = jax.tree.flatten(tree, is_leaf=_is_list)
-    if not leaves:
-        raise ValueError(
-            f"{name}: expected an array or a tree of arrays, got {tree!r}."
-        )
-    if all(type(leaf) is np.ndarray and is_data(leaf.dtype) for leaf in leaves):
-        return leaves, structure
-    paths = jax.tree.leaves_with_path(tree, is_leaf=_is_list)
-    path = jax.tree_util.keystr
-    return [array(f"{name}{path(at)}", leaf) for at, leaf in paths], structure
+from jaxrnn.train.numeric import beyond, flat, short
 
 
-def array(name: str, value: Any, wanted: str = "an array of numbers or bools") -> Any:
-    """`value` as an array of numbers or bools; `wanted` is what an error asks for.
-
-    An object with a shape and a NumPy dtype is not read: it may be a file. Lists and
-    arrays of other libraries become NumPy arrays.
-
-    Raises:
-        ValueError: for ragged lists, text, objects, and integers that the floats beside
-            them in a list cannot hold.
-    """
-    value = value.to_numpy() if hasattr(value, "to_numpy") else value
-    made, dtype = value, getattr(value, "dtype", None)
-    if isinstance(value, jax.Array) or not isinstance(dtype, np.dtype):
-        try:
-            made = np.asarray(value)
-        except Exception as error:
-            ragged = "inhomogeneous" in str(error)  # of all that NumPy says
-            reason = "Its parts differ in shape." if ragged else error
-            raise ValueError(
-                f"{name}: expected {wanted}, got {_short(value)}. {reason} "
-                "A list is one array; a tree of arrays is a tuple or dict."
-            ) from error
-    if not is_data(made.dtype):
-        raise ValueError(
-            f"{name}: expected {wanted}, got {made.dtype}: {_short(value)}."
-        )
-    if _is_list(value) and made.dtype == np.float64 and _beyond(made, made.dtype):
-        # NumPy has rounded large integers that stand beside floats.
-        for was, now in zip(np.array(value, object).flat, made.flat, strict=True):
-            if isinstance(was, numbers.Integral) and int(was) != float(now):
-                raise ValueError(
-                    f"{name}: expected numbers of one dtype, got {was} among floats."
-                )
-    return made
-
-
-class Rows:
+class Sequences:
     """N sequences, trees of one structure; each leaf has one dtype and rank in all rows.
 
     A row of no steps does not decide the dtype: NumPy makes an empty list float64.
 
     Args:
         name: of the argument, for errors.
-        given: N arrays [T, ...], or N trees of them.
+        sequences: N arrays [T, ...], or N trees of them.
 
     Attributes:
         lengths: int [N].
@@ -77,30 +25,32 @@ class Rows:
         ValueError: naming the first row that differs.
     """
 
-    def __init__(self, name: str, given: Sequence):
+    def __init__(self, name: str, sequences: Sequence):
         self.name = name
-        if isinstance(given, dict | str | bytes) or hasattr(given, "_fields"):
+        if isinstance(sequences, dict | str | bytes) or hasattr(sequences, "_fields"):
             raise ValueError(
                 f"{name}: expected a list of arrays [T, ...] or of trees, one per "
-                f"sequence, got {_short(given)}."
+                f"sequence, got {short(sequences)}."
             )
-        if not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
+        if not hasattr(sequences, "__getitem__") or not hasattr(sequences, "__len__"):
             raise ValueError(
                 f"{name}: expected a list, or something else with len() and [i], "
-                f"got {_short(given)}."
+                f"got {short(sequences)}."
             )
-        if not len(given):
+        if not len(sequences):
             raise ValueError(f"{name}: expected at least one, got none.")
-        if len(given) >= 2**30:
-            raise ValueError(f"{name}: expected sequences that end, got {len(given)}.")
-        first, structure = flat(f"{name}[0]", given[0])
+        if len(sequences) >= 2**30:
+            raise ValueError(
+                f"{name}: expected sequences that end, got {len(sequences)}."
+            )
+        first, structure = flat(f"{name}[0]", sequences[0])
         self.tree = jax.tree.unflatten(structure, range(len(first)))
         paths = [
             jax.tree_util.keystr(at) for at, _ in jax.tree.leaves_with_path(self.tree)
         ]
         forms, lengths, rows = [_Form(path) for path in paths], [], []
-        for i in range(len(given)):
-            leaves, other = flat(f"{name}[{i}]", given[i])
+        for i in range(len(sequences)):
+            leaves, other = flat(f"{name}[{i}]", sequences[i])
             if other != structure:
                 raise ValueError(
                     f"{name}[{i}]: expected a tree like that of {name}[0], {structure}, "
@@ -109,11 +59,11 @@ class Rows:
             lengths.append(_length(f"{name}[{i}]", leaves, paths))
             for form, leaf in zip(forms, leaves, strict=True):
                 form.add(name, i, leaf)
-            if isinstance(given, list | tuple):
+            if isinstance(sequences, list | tuple):
                 rows.append(jax.tree.unflatten(structure, leaves))
         self.lengths = np.array(lengths)
         # Other sequences may read from files: they are asked for rows batch by batch.
-        self.given = rows or given
+        self._sequences = rows or sequences
         column = lambda leaf: (self._row(i)[leaf] for i in range(len(lengths)))
         self.leaves = [form.settled(name, column(j)) for j, form in enumerate(forms)]
 
@@ -130,7 +80,7 @@ class Rows:
         return jax.tree.map(out.__getitem__, self.tree)
 
     def _row(self, number: Any) -> list:
-        return flat(f"{self.name}[{number}]", self.given[int(number)])[0]
+        return flat(f"{self.name}[{number}]", self._sequences[int(number)])[0]
 
 
 class _Leaf(NamedTuple):
@@ -177,7 +127,7 @@ class _Form:
         dtype = _joined(dtypes)
         if any(_may_lose(d, dtype) for d in dtypes):
             for i, leaf in enumerate(column):
-                if _may_lose(leaf.dtype, dtype) and _beyond(np.asarray(leaf), dtype):
+                if _may_lose(leaf.dtype, dtype) and beyond(np.asarray(leaf), dtype):
                     raise ValueError(
                         f"{name}[{i}]{self.path}: expected integers that {dtype} holds, "
                         "the dtype of all rows together, got larger ones. Cast some rows."
@@ -220,27 +170,5 @@ def _may_lose(dtype: Any, to: Any) -> bool:
     return jax.numpy.iinfo(dtype).max > 2 ** (jax.numpy.finfo(to).nmant + 1)
 
 
-def _beyond(values: np.ndarray, to: Any) -> bool:
-    """Whether some of `values` are larger than the integers that floats `to` all hold."""
-    most = 2 ** (jax.numpy.finfo(to).nmant + 1)
-    return bool(((values > most) | (values < -most)).any())
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-def is_data(dtype: np.dtype) -> bool:
-    """Whether JAX has arrays of it: numbers and bools."""
-    if dtype.kind in "biufc":
-        return dtype.itemsize <= 8 or dtype == np.complex128
-    return jax.numpy.issubdtype(dtype, np.number)  # bfloat16 and its like
-
-
 def _said(shape: Sequence) -> str:
     return "[" + ", ".join(["T", *map(str, shape)]) + "]"
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return f"{type(value).__name__} " + (text if len(text) < 60 else text[:56] + " ...")
