@@ -15,7 +15,7 @@ from jaxrnn.train.checks import check_count
 from jaxrnn.train.feed import source_of
 from jaxrnn.train.hooks import Hook
 from jaxrnn.train.loop import Plan
-from jaxrnn.train.population import programs as _programs
+from jaxrnn.train.population import programs
 from jaxrnn.train.processes import to_host
 from jaxrnn.train.run import train
 from jaxrnn.train.search import checked
@@ -117,13 +117,13 @@ def sweep(
     folders = _folders(folder, slices)
     options = dict(accumulate=accumulate, batch_axis=batch_axis_of(data, batch_axis))
     options |= dict(update_shared=update_shared)
-    programs = _programs(trial, hypers, data, plan, mesh, **options)
+    compiled = programs(trial, hypers, data, plan, mesh, **options)
     runs = []
     for members, path in zip(slices, folders, strict=True):
         source = source_of(data, steps_per_call, 0, None)
-        state = programs.start(members.hypers)
+        state = compiled.start(members.hypers)
         run = train(
-            programs.bound(members.hypers, valid, (members.start, members.end)),
+            compiled.bound(members.hypers, valid, (members.start, members.end)),
             source,
             state,
             plan,
@@ -133,8 +133,8 @@ def sweep(
             callback=callback,
             progress=progress,
         )
-        runs.append((run, to_host((programs.whole(run.state), *run.best))))
-    return joined(hypers, runs, like=programs.whole(run.state))
+        runs.append((run, to_host((compiled.whole(run.state), *run.best))))
+    return joined(hypers, runs, like=compiled.whole(run.state))
 
 
 class _Slice(NamedTuple):
