@@ -27,8 +27,8 @@ from benchmarks import report, timing
 from benchmarks.machine import machine
 from jaxrnn import train
 from jaxrnn.train.loop import Plan, many
+from jaxrnn.train.population import programs as compiled
 from jaxrnn.train.step import make_step
-from jaxrnn.train import population
 
 T, B, F = 64, 16, 8
 
@@ -113,7 +113,7 @@ def contestants(members, at_a_time, hidden, updates, devices):
         names = "steps_per_call log_every save_every valid_every keep max_nonfinite"
         counts = dict.fromkeys(names.split(), updates)
         plan = Plan.checked(steps=updates, patience=None, **counts)
-        programs = population.programs(trial, hypers, (), plan, mesh)
+        programs = compiled(trial, hypers, (), plan, mesh)
 
         def run():
             found = []
