@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests.mutants.planting import Fault
+
 
 class Exhibit(NamedTuple):
     """Fields:
@@ -10,21 +12,25 @@ class Exhibit(NamedTuple):
     where: the issues and commits in which it was read: "owner/repo#1", "owner/repo@abc",
         or words.
     path: of the module in which it is planted.
-    old, new: a piece of its source that occurs once, and what stands there instead.
+    fault: what is planted.
     """
 
     number: int
     where: tuple[str, ...]
     path: str
-    old: str
-    new: str
+    fault: Fault
 
 
-def exhibit(number: int, *where: str, plant: tuple[str, str, str]) -> Callable:
-    """Marks a test as the guard against a fault, which its docstring describes."""
+def exhibit(number: int, *where: str, plant: tuple[str, str, str, str]) -> Callable:
+    """Marks a test as the guard against a fault, which its docstring describes.
+
+    `plant` is the path of a module, and the function, old and new of a `Fault`.
+    """
 
     def mark(test):
-        test.exhibit = Exhibit(number, where, *plant)
+        path, *place = plant
+        name = f"museum {number}: {test.__name__[5:].replace('_', ' ')}"
+        test.exhibit = Exhibit(number, where, path, Fault(name, *place))
         return test
 
     return mark

@@ -47,9 +47,10 @@ def dropped(seed=0, shape=(3, 40, 50), run=lambda f: f):
     44,
     "google/flax#4950",
     plant=(
-        LINEN,
-        "between = lambda hs: drop(hs, deterministic=deterministic)",
-        "between = lambda hs: hs * drop(jnp.ones_like(hs[:1]), deterministic=deterministic)",
+        "jaxrnn/noise.py",
+        "_dropped.one",
+        "row_bits(key.part(number), control.batch_ndim, a.shape)",
+        "row_bits(key.part(number), control.batch_ndim, (1, *a.shape[1:]))",
     ),
 )
 def test_one_dropout_mask_for_all_steps():
@@ -65,8 +66,9 @@ def test_one_dropout_mask_for_all_steps():
     "google/flax@0f631a2",
     plant=(
         LINEN,
-        "between = lambda hs: drop(hs, deterministic=deterministic)",
-        "between = lambda hs: drop(hs, deterministic=deterministic, rng=jax.random.fold_in(self.make_rng('dropout'), isinstance(hs, jax.core.Tracer)))",
+        "_Recurrent.__call__",
+        'self.make_rng("dropout")',
+        "jax.random.fold_in(self.make_rng('dropout'), isinstance(xs, jax.core.Tracer))",
     ),
 )
 def test_jit_draws_other_numbers():
@@ -82,9 +84,10 @@ def test_jit_draws_other_numbers():
     "keras-team/keras#9031",
     "keras-team/keras#8976",
     plant=(
-        LINEN,
-        "between = lambda hs: drop(hs, deterministic=deterministic)",
-        "between = lambda hs: hs * vars(modules).setdefault('kept', drop(jnp.ones_like(hs), deterministic=deterministic))",
+        "jaxrnn/noise.py",
+        "_dropped.one",
+        "row_bits(key.part(number), control.batch_ndim, a.shape)",
+        "vars(jnp).setdefault('kept', row_bits(key.part(number), control.batch_ndim, a.shape))",
     ),
 )
 def test_a_dropout_mask_kept_from_the_call_before():
@@ -98,9 +101,10 @@ def test_a_dropout_mask_kept_from_the_call_before():
     48,
     "keras-team/keras@fe25743",
     plant=(
-        LINEN,
-        "between = lambda hs: drop(hs, deterministic=deterministic)",
-        "between = lambda hs: vars(modules).setdefault('kept', drop(hs, deterministic=deterministic))",
+        "jaxrnn/noise.py",
+        "_dropped.one",
+        "jnp.where(draws >= dropped.astype(jnp.uint32), a / kept, 0)",
+        "vars(jnp).setdefault('leaked', jnp.where(draws >= dropped.astype(jnp.uint32), a / kept, 0))",
     ),
 )
 def test_random_state_leaks_out_of_a_trace():
@@ -117,8 +121,9 @@ def test_random_state_leaks_out_of_a_trace():
     "pytorch/pytorch#104697",
     plant=(
         LINEN,
-        "drop = nn.Dropout(self.dropout, deterministic=self.deterministic)",
-        "drop = nn.Dropout(min(0.9, self.dropout + __import__('os').urandom(1)[0] / 1e3), deterministic=self.deterministic)",
+        "_Recurrent.__call__",
+        'self.make_rng("dropout")',
+        "jax.random.key(int.from_bytes(__import__('os').urandom(2)))",
     ),
 )
 def test_dropout_that_no_seed_fixes():
@@ -143,8 +148,9 @@ print(jax.jit(jax.grad(loss)).lower(like, xs).as_text())
     "jax-ml/jax@f0e1c3c",
     plant=(
         "jaxrnn/cells/lstm.py",
+        "output",
         "return carry.h",
-        "return carry.h + hash('h') % 2**20 * 1e-30",
+        "return carry.h + hash('h') % 2 ** 20 * 1e-30",
     ),
 )
 def test_a_program_that_differs_from_run_to_run():
@@ -163,11 +169,7 @@ def test_a_program_that_differs_from_run_to_run():
 @exhibit(
     49,
     "google/grain@20f1174",
-    plant=(
-        "jaxrnn/train/data.py",
-        "np.random.default_rng((seed or 0, epoch)).permutation(rows)",
-        "np.random.default_rng(seed or 0).permutation(rows)",
-    ),
+    plant=("jaxrnn/train/data.py", "arrays.order", "(seed or 0, epoch)", "seed or 0"),
 )
 def test_the_same_seed_everywhere():
     """Every worker had the same seed; here the counterpart is every epoch."""

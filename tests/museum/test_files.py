@@ -41,8 +41,9 @@ def newest(folder):
     "stanford-crfm/levanter#991",
     plant=(
         CHECKPOINT,
-        "found = [p for p in self.checkpoints.iterdir() if p.is_dir()]",
-        "found = [p / '1' if p.name == 'saving' else p for p in self.checkpoints.iterdir() if p.is_dir()]",
+        "Folder.steps",
+        "[p for p in self.checkpoints.iterdir() if p.is_dir()]",
+        "[p / '1' if p.name == 'saving' else p for p in self.checkpoints.iterdir() if p.is_dir()]",
     ),
 )
 def test_a_folder_with_no_finished_checkpoint(tmp_path):
@@ -62,8 +63,9 @@ def test_a_folder_with_no_finished_checkpoint(tmp_path):
     "google/flax#1200",
     plant=(
         CHECKPOINT,
-        "                shutil.rmtree(self._saving, ignore_errors=True)\n\n",
-        "                pass\n\n",
+        "Folder.__init__",
+        "shutil.rmtree(self._saving, ignore_errors=True)",
+        "pass",
     ),
 )
 def test_killed_between_writing_and_renaming(tmp_path):
@@ -81,8 +83,9 @@ def test_killed_between_writing_and_renaming(tmp_path):
     "google/orbax#394",
     plant=(
         CHECKPOINT,
-        "for newer in self.steps()[::-1]:\n                    if newer > step:\n                        _set_aside(",
-        "for newer in self.steps()[::-1]:\n                    if newer > step:\n                        shutil.rmtree(",
+        "Folder.restore",
+        "_set_aside(self.checkpoints / str(newer))",
+        "shutil.rmtree(self.checkpoints / str(newer))",
     ),
 )
 def test_a_copied_checkpoint_is_deleted(tmp_path):
@@ -104,8 +107,9 @@ def test_a_copied_checkpoint_is_deleted(tmp_path):
     "AI-Hypercomputer/maxtext#5260",
     plant=(
         CHECKPOINT,
-        '            raise kind(\n                f"{what.format(self.path)}',
-        '            return\n            raise kind(\n                f"{what.format(self.path)}',
+        "Folder._explained",
+        "last = f' The last good one is of step {steps[-1]}.' if steps else ''",
+        "last = f' The last good one is of step {steps[-1]}.' if steps else ''\nreturn",
     ),
 )
 def test_a_failed_save_that_is_believed(tmp_path, monkeypatch):
@@ -127,11 +131,7 @@ def fail(*_):
 @exhibit(
     65,
     "google/orbax@a6f2c2b",
-    plant=(
-        CHECKPOINT,
-        "                if final.exists():\n                    _set_aside(final)\n",
-        "",
-    ),
+    plant=(CHECKPOINT, "Folder.save", "if final.exists():\n    _set_aside(final)", ""),
 )
 def test_the_same_step_saved_again(tmp_path):
     """After a preemption, the remains of a step blocked the next save of that step."""
@@ -148,8 +148,9 @@ def test_the_same_step_saved_again(tmp_path):
     "google/grain@e59abbc",
     plant=(
         "jaxrnn/train/data.py",
-        "np.random.default_rng((seed or 0, epoch)).permutation(rows)",
-        "np.random.default_rng().permutation(rows)",
+        "arrays.order",
+        "np.random.default_rng((seed or 0, epoch))",
+        "np.random.default_rng()",
     ),
 )
 def test_an_iterator_restored_somewhere_else():
@@ -168,8 +169,9 @@ def test_an_iterator_restored_somewhere_else():
     "huggingface/safetensors#764",
     plant=(
         "jaxrnn/convert/files.py",
+        "_write",
         "os.replace(staged, path)",
-        "path.write_bytes(data[: len(data) // 2])",
+        "path.write_bytes(data[:len(data) // 2])",
     ),
 )
 def test_saved_over_the_file_that_it_was_read_from(tmp_path):

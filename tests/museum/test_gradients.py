@@ -24,7 +24,12 @@ MASK = np.random.RandomState(0).rand(T, B) < 0.6
 @exhibit(
     20,
     "jax-ml/jax#749",
-    plant=("jaxrnn/engine/deferred.py", "da = tangents.add(pre, da, dpre)", "da = da"),
+    plant=(
+        "jaxrnn/engine/gated/tangent.py",
+        "_waits.tangent",
+        "tangents.add(pre, da, dpre)",
+        "da",
+    ),
 )
 def test_the_derivative_of_a_scan():
     """The derivative of a scan was wrong, as were grad and grad of grad of a loop."""
@@ -57,7 +62,7 @@ def graded(xs):
     "jax-ml/jax#17070",
     "jax-ml/jax#20601",
     "jax-ml/jax#26328",
-    plant=("jaxrnn/unroll.py", "    xs = select(valid, xs, 0)\n", ""),
+    plant=("jaxrnn/unroll.py", "unroll", "xs = select(valid, xs, 0)", ""),
 )
 def test_nan_in_the_padding_leaves_the_loss_and_spoils_the_gradient():
     """The loss was unchanged to the bit, but every weight gradient was NaN."""
@@ -70,9 +75,10 @@ def test_nan_in_the_padding_leaves_the_loss_and_spoils_the_gradient():
     22,
     "tensorflow/tensorflow#6209",
     plant=(
-        "jaxrnn/engine/deferred.py",
-        "return tangents.choose(new, valid, dn, dc), tangents",
-        "return dn, tangents",
+        "jaxrnn/engine/gated/tangent.py",
+        "_waits.tangent",
+        "tangents.choose(new, valid, dn, dc)",
+        "dn",
     ),
 )
 def test_gradients_go_through_several_invalid_steps():
@@ -101,6 +107,7 @@ def test_gradients_go_through_several_invalid_steps():
     "ragulpr/wtte-rnn#50",
     plant=(
         "jaxrnn/train/mean.py",
+        "mean",
         "jnp.where(where, values, 0)",
         "values * where.astype(values.dtype)",
     ),

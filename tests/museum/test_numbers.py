@@ -15,7 +15,7 @@ PRECISION = "jaxrnn/precision.py"
 @exhibit(
     26,
     "google/flax@8efa997",
-    plant=("jaxrnn/gated.py", "return retype(zeros, like)", "return zeros"),
+    plant=("jaxrnn/gated.py", "gated.start", "retype(zeros, like)", "zeros"),
 )
 def test_an_initial_state_of_another_dtype_than_the_params():
     """Under x64 the state of a float32 model was float64, and so were all later values."""
@@ -35,8 +35,9 @@ def test_an_initial_state_of_another_dtype_than_the_params():
     "keras-team/keras#15140",
     plant=(
         PRECISION,
-        "return _cast(parts.update(carry, gates), kept)",
-        "return _cast(parts.update(carry, gates), low)",
+        "_gated.update",
+        "_cast(updated(*_cast((params, carry, gates), kept)), kept)",
+        "_cast(updated(*_cast((params, carry, gates), kept)), low)",
     ),
 )
 def test_the_state_in_mixed_precision():
@@ -57,8 +58,9 @@ def test_the_state_in_mixed_precision():
     "jax-ml/jax@3ca6e5a",
     plant=(
         "jaxrnn/gated.py",
-        "return retype(zeros, like)",
-        "return jax.tree.map(lambda s: jnp.broadcast_to(0.0, s.shape), like)",
+        "gated.start",
+        "retype(zeros, like)",
+        "jax.tree.map(lambda s: jnp.broadcast_to(0.0, s.shape), like)",
     ),
 )
 def test_a_state_of_weak_type_compiles_twice():
@@ -80,8 +82,9 @@ def test_a_state_of_weak_type_compiles_twice():
     "pytorch/pytorch#32023",
     plant=(
         "jaxrnn/cells/lstm.py",
-        "LSTMGates(sigmoid(i),",
-        "LSTMGates(jnp.exp(i) / (1 + jnp.exp(i)),",
+        "gates",
+        "LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))",
+        "LSTMGates(jnp.exp(i) / (1 + jnp.exp(i)), sigmoid(f), jnp.tanh(g), sigmoid(o))",
     ),
 )
 def test_a_row_that_is_nan_only_in_a_batch():
@@ -101,8 +104,9 @@ def test_a_row_that_is_nan_only_in_a_batch():
     "pytorch/pytorch#175845",
     plant=(
         PRECISION,
-        'kept, summed = _dtype("carry", carry, wide),',
-        'kept, summed = _dtype("carry", carry, low),',
+        "precision",
+        "_dtype('carry', carry, wide)",
+        "_dtype('carry', carry, low)",
     ),
 )
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])
@@ -126,8 +130,9 @@ def test_half_precision_loses_the_memory(half):
     "jax-ml/jax@8b7cfcb",
     plant=(
         "jaxrnn/engine/scan.py",
-        "stored = step_bytes() * length",
-        "stored = (step_bytes() * length) % 2**31",
+        "in_chunks",
+        "step_bytes() * length",
+        "step_bytes() * length % 2 ** 31",
     ),
 )
 def test_sizes_beyond_32_bits():

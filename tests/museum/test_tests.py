@@ -15,8 +15,9 @@ from tests.museum.exhibits import exhibit
     "keras-team/keras@05dd51e",
     plant=(
         "jaxrnn/linen.py",
-        "if deterministic is None and self.deterministic is None:",
-        "if deterministic is None:\n                deterministic = True\n            if False:",
+        "_Recurrent.__call__",
+        'not deterministic and (drops or self.has_rng("dropout"))',
+        "False",
     ),
 )
 def test_dropout_that_was_never_on():
@@ -38,8 +39,9 @@ def test_dropout_that_was_never_on():
     "keras-team/keras#22421",
     plant=(
         "tests/conftest.py",
-        'jax.config.update("jax_num_cpu_devices", 4)',
-        'jax.config.update("jax_num_cpu_devices", 1)',
+        "",
+        "jax.config.update('jax_num_cpu_devices', 4)",
+        "jax.config.update('jax_num_cpu_devices', 1)",
     ),
 )
 def test_tests_that_run_somewhere_else():
@@ -54,8 +56,9 @@ def test_tests_that_run_somewhere_else():
     "the tests of flax, keras, equinox and jax.experimental.rnn, read in 2026",
     plant=(
         "tests/laws/cases.py",
-        "return jnp.asarray(scale * rng.randn(*a.shape), a.dtype)",
-        "return jnp.full(a.shape, scale, a.dtype)",
+        "randomise.one",
+        "jnp.asarray(scale * rng.randn(*a.shape), a.dtype)",
+        "jnp.full(a.shape, scale, a.dtype)",
     ),
 )
 def test_inputs_and_weights_that_are_all_alike():

@@ -31,7 +31,12 @@ def row(tree, b):
 @exhibit(
     1,
     "google/flax#3208",
-    plant=(UNROLL, "if resets is not None and lengths", "if lengths"),
+    plant=(
+        UNROLL,
+        "unroll",
+        "resets is not None and lengths is not None",
+        "lengths is not None",
+    ),
 )
 def test_an_option_that_works_only_beside_another():
     """`RNN` with lengths crashed unless the carry was returned too."""
@@ -51,9 +56,10 @@ def test_an_option_that_works_only_beside_another():
     2,
     "google/flax@d94b5a3",
     plant=(
-        UNROLL,
-        "lengths = _lengths(lengths, length, batch)",
-        "lengths = _lengths(lengths, length, batch)[::-1]",
+        "jaxrnn/_time.py",
+        "valid_steps",
+        "_lengths(lengths, length, batch)",
+        "_lengths(lengths, length, batch)[::-1]",
     ),
 )
 def test_the_final_carry_taken_along_the_wrong_axis():
@@ -71,9 +77,10 @@ def test_the_final_carry_taken_along_the_wrong_axis():
     "google/flax: nn.RNN and nnx.RNN of 0.12.8",
     "jax.experimental.rnn of JAX 0.10.2",
     plant=(
-        UNROLL,
+        "jaxrnn/_time.py",
+        "valid_steps",
         "lengths = _lengths(lengths, length, batch)",
-        "lengths = _lengths(lengths, length, batch)\n        lengths = jnp.where(lengths == 0, length, lengths)",
+        "lengths = _lengths(lengths, length, batch)\nlengths = jnp.where(lengths == 0, length, lengths)",
     ),
 )
 def test_length_zero_wraps_to_the_last_step(engine):
@@ -90,7 +97,7 @@ def test_length_zero_wraps_to_the_last_step(engine):
     "pytorch/pytorch#4582",
     "pytorch/pytorch#80605",
     "pytorch/pytorch#50192",
-    plant=(UNROLL, "value.min() < 0 or", "value.min() < 1 or"),
+    plant=("jaxrnn/_time.py", "_lengths", "value.min() < 0", "value.min() < 1"),
 )
 def test_empty_rows_are_refused():
     """Rows of length 0, sequences without steps and batches without rows raised errors."""
@@ -108,9 +115,10 @@ def test_empty_rows_are_refused():
     "tensorflow/tensorflow#36139",
     "tensorflow/tensorflow#33148",
     plant=(
-        UNROLL,
-        'valid = _steps("mask", mask, length, batch)',
-        'valid = _steps("mask", mask, length, batch)\n    valid = None if valid is None else valid & valid.any(0).all()',
+        "jaxrnn/_time.py",
+        "valid_steps",
+        'valid = check_steps("mask", mask, length, batch)',
+        'valid = check_steps("mask", mask, length, batch)\nvalid = None if valid is None else valid & valid.any(0).all()',
     ),
 )
 def test_a_row_that_is_all_padding_changes_the_others():
@@ -125,7 +133,12 @@ def test_a_row_that_is_all_padding_changes_the_others():
 @exhibit(
     6,
     "keras-team/keras#4192",
-    plant=(DEFERRED, "left = select(valid, new, entered)", "left = new"),
+    plant=(
+        "jaxrnn/engine/gated/forward.py",
+        "forward.body",
+        "select(valid, new, entered)",
+        "new",
+    ),
 )
 def test_the_state_depends_on_where_the_padding_is():
     """Padding before, between or after the same steps gave different final states."""
@@ -141,9 +154,10 @@ def test_the_state_depends_on_where_the_padding_is():
     7,
     "keras-team/keras#3662",
     plant=(
-        "jaxrnn/cell.py",
-        "where.reshape(where.shape + (1,) * axes)",
-        "where.reshape((1,) * axes + where.shape)",
+        "jaxrnn/_tree.py",
+        "select.one",
+        "where.shape + (1,) * axes",
+        "(1,) * axes + where.shape",
     ),
 )
 def test_reversed_time_and_a_mask_for_inputs_of_another_rank():
@@ -166,9 +180,10 @@ def test_reversed_time_and_a_mask_for_inputs_of_another_rank():
     8,
     "keras-team/keras#11499",
     plant=(
-        DEFERRED,
-        "return left, select(valid, _over(rows, shown.call, 1)(consts[3], new), 0)",
-        "return left, _over(rows, shown.call, 1)(consts[3], new)",
+        "jaxrnn/engine/gated/forward.py",
+        "forward.body",
+        "select(valid, h, 0)",
+        "h",
     ),
 )
 def test_junk_in_the_padding_reaches_the_outputs():
@@ -185,8 +200,9 @@ def test_junk_in_the_padding_reaches_the_outputs():
     "keras-team/keras#21224",
     plant=(
         COMPOSE,
-        "c, xs = engine.run(cell, p, c, xs, control._replace(fresh=f))",
-        "c, xs = engine.run(cell, p, c, xs, control._replace(fresh=f, valid=None))",
+        "stack.unroll",
+        "control.part(n, f)",
+        "control.part(n, f)._replace(valid=None)",
     ),
 )
 def test_a_mask_forgets_nested_states():
@@ -203,9 +219,10 @@ def test_a_mask_forgets_nested_states():
     10,
     "keras-team/keras#17596",
     plant=(
-        DEFERRED,
-        "left = select(valid, new, entered)",
-        "left = select(valid, new, 0)",
+        "jaxrnn/engine/gated/forward.py",
+        "forward.body",
+        "select(valid, new, entered)",
+        "select(valid, new, 0)",
     ),
 )
 def test_zeros_of_the_padding_become_the_final_state(reverse):
@@ -224,9 +241,10 @@ def test_zeros_of_the_padding_become_the_final_state(reverse):
     11,
     "keras-team/keras#22421",
     plant=(
-        UNROLL,
-        'valid = _steps("mask", mask, length, batch)',
-        'valid = _steps("mask", mask, length, batch)\n    valid = None if valid is None else jnp.cumprod(valid, 0).astype(bool)',
+        "jaxrnn/_time.py",
+        "valid_steps",
+        'valid = check_steps("mask", mask, length, batch)',
+        'valid = check_steps("mask", mask, length, batch)\nvalid = None if valid is None else jnp.cumprod(valid, 0).astype(bool)',
     ),
 )
 def test_a_mask_is_taken_for_padding_at_the_end(engine):
@@ -243,8 +261,9 @@ def test_a_mask_is_taken_for_padding_at_the_end(engine):
     "keras-team/keras#23235",
     plant=(
         UNROLL,
-        'valid = _steps("mask", mask, length, batch)',
-        'valid = (xs != 0).any(-1) if mask is None else _steps("mask", mask, length, batch)',
+        "unroll",
+        "valid_steps(length, batch or (), lengths, mask)",
+        "(xs != 0).any(-1) if mask is None else valid_steps(length, batch or (), lengths, mask)",
     ),
 )
 def test_a_mask_that_nobody_asked_for():
@@ -260,9 +279,9 @@ def test_a_mask_that_nobody_asked_for():
     "apache/mxnet#19323",
     plant=(
         UNROLL,
-        "valid = valid_steps(length, batch, lengths, mask)",
-        "if np.asarray(params.b).any():\n        lengths = None\n"
-        "    valid = valid_steps(length, batch, lengths, mask)",
+        "unroll",
+        "valid = valid_steps(length, batch or (), lengths, mask)",
+        "lengths = None if np.asarray(params.b).any() else lengths\nvalid = valid_steps(length, batch or (), lengths, mask)",
     ),
 )
 def test_lengths_that_work_only_without_biases():
@@ -286,8 +305,9 @@ def test_lengths_that_work_only_without_biases():
     "pytorch/pytorch#517",
     plant=(
         COMPOSE,
-        "back = control._replace(fresh=fresh.backward,",
-        "back = control._replace(valid=None, fresh=fresh.backward,",
+        "bidirectional.unroll",
+        "control.part(1, fresh.backward)._replace(reverse=not control.reverse)",
+        "control.part(1, fresh.backward)._replace(valid=None, reverse=not control.reverse)",
     ),
 )
 def test_zeros_in_the_padding_pollute_the_backward_direction():
@@ -303,9 +323,10 @@ def test_zeros_in_the_padding_pollute_the_backward_direction():
     15,
     "jax-ml/jax#15169",
     plant=(
-        UNROLL,
-        "ends.ndim)) < ends",
-        "ends.ndim)) >= length - ends",
+        "jaxrnn/_time.py",
+        "valid_steps",
+        "jnp.expand_dims(steps, range(1, ends.ndim)) < ends",
+        "jnp.expand_dims(steps, range(1, ends.ndim)) >= length - ends",
     ),
 )
 def test_reversed_time_begins_in_the_padding():
@@ -321,9 +342,10 @@ def test_reversed_time_begins_in_the_padding():
     16,
     "google-deepmind/dm-haiku@477af89",
     plant=(
-        DEFERRED,
-        "return scan.last_reset(carry, control), hs",
-        "return scan.last_reset(carry, control), jax.tree.map(lambda a: jnp.roll(a, int(control.reverse), 0), hs)",
+        "jaxrnn/engine/gated/__init__.py",
+        "unroll",
+        "scan.last_reset(carry, control), hs",
+        "scan.last_reset(carry, control), jax.tree.map(lambda a: jax.numpy.roll(a, int(control.reverse), 0), hs)",
     ),
 )
 def test_reversed_outputs_off_by_one():
@@ -345,9 +367,10 @@ def test_reversed_outputs_off_by_one():
     "keras-team/keras#1001",
     "keras-team/keras#1703",
     plant=(
-        DEFERRED,
-        "return scan.last_reset(carry, control), hs",
-        "return scan.last_reset(carry, control), jax.tree.map(lambda a: a[::-1] if control.reverse else a, hs)",
+        "jaxrnn/engine/gated/__init__.py",
+        "unroll",
+        "scan.last_reset(carry, control), hs",
+        "scan.last_reset(carry, control), jax.tree.map(lambda a: a[::-1] if control.reverse else a, hs)",
     ),
 )
 def test_reversed_outputs_in_the_order_of_reading():
@@ -364,8 +387,9 @@ def test_reversed_outputs_in_the_order_of_reading():
     "onnx/onnx-tensorflow#342",
     plant=(
         COMPOSE,
-        "back = control._replace(fresh=fresh.backward,",
-        "back = control._replace(valid=control.valid if control.valid is None else control.valid[::-1], fresh=fresh.backward,",
+        "bidirectional.unroll",
+        "control.part(1, fresh.backward)._replace(reverse=not control.reverse)",
+        "control.part(1, fresh.backward)._replace(valid=control.valid if control.valid is None else control.valid[::-1], reverse=not control.reverse)",
     ),
 )
 def test_reversed_is_not_the_half_of_both_directions():
@@ -382,7 +406,7 @@ def test_reversed_is_not_the_half_of_both_directions():
 @exhibit(
     53,
     "keras-team/keras#21742",
-    plant=(UNROLL, 'check_like("carry", carry, start, remedy)', "pass"),
+    plant=(UNROLL, "unroll", "check_like('carry', carry, start, remedy)", "pass"),
 )
 def test_a_state_of_another_batch_size():
     """A state of one row or of another batch size was broadcast silently."""
@@ -398,8 +422,9 @@ def test_a_state_of_another_batch_size():
     "LARG/jax-aht#115",
     plant=(
         UNROLL,
-        'resets = _steps("resets", resets, length, batch)',
-        'resets = _steps("resets", resets, length, batch)\n    resets = None if resets is None else jnp.roll(resets, -1, 0)',
+        "unroll",
+        'resets = check_steps("resets", resets, length, batch or ())',
+        'resets = check_steps("resets", resets, length, batch or ())\nresets = None if resets is None else jnp.roll(resets, -1, 0)',
     ),
 )
 def test_resets_one_step_early_in_the_replay(engine):
@@ -420,9 +445,10 @@ def test_resets_one_step_early_in_the_replay(engine):
     "instadeepai/Mava#1006",
     "ikostrikov/pytorch-a2c-ppo-acktr-gail#206",
     plant=(
-        DEFERRED,
-        "entered = carry if reset is None else select(reset, fresh, carry)",
-        "entered = carry if reset is None else select(reset | reset.any(), fresh, carry)",
+        "jaxrnn/engine/gated/forward.py",
+        "forward.body",
+        "carry if reset is None else select(reset, fresh, carry)",
+        "carry if reset is None else select(reset | reset.any(), fresh, carry)",
     ),
 )
 def test_one_rows_reset_is_everybodys():

@@ -41,8 +41,9 @@ def once(optimizer, state=None, **options):
     "google-deepmind/optax@ff0b965",
     plant=(
         GRADIENT,
-        "cast = lambda g, p: (g * factor).astype(p.dtype)",
-        "cast = lambda g, p: g * factor",
+        "make_gradient.gradient",
+        "(g * factor).astype(p.dtype)",
+        "g * factor",
     ),
 )
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -62,8 +63,9 @@ def test_accumulation_changes_dtypes(dtype):
     "keras-team/keras#20875",
     plant=(
         "jaxrnn/train/step.py",
-        "carry=_select(flowed, carry, state.carry)",
-        "carry=state.carry",
+        "make_step.step",
+        "_select(flowed, carry, state.carry)",
+        "state.carry",
     ),
 )
 def test_a_state_that_flows_from_update_to_update():
@@ -92,8 +94,9 @@ def test_a_state_that_flows_from_update_to_update():
     "OpenNMT/OpenNMT-py#526",
     plant=(
         GRADIENT,
-        "total = summed[0].total / scale",
-        "total = summed[0].value",
+        "_accumulated.objective",
+        "summed[0].total / scale",
+        "summed[0].value",
     ),
 )
 def test_a_mean_of_means():
@@ -109,8 +112,9 @@ def test_a_mean_of_means():
     "google-deepmind/optax#415",
     plant=(
         "jaxrnn/train/state.py",
-        "memory = optimizer.init(params)",
-        "memory = optimizer.update(params, optimizer.init(params), params)[1]",
+        "init",
+        "optimizer.init(params)",
+        "optimizer.update(params, optimizer.init(params), params)[1]",
     ),
 )
 def test_a_schedule_off_by_one():
@@ -134,8 +138,9 @@ def noisy(params, carry, batch, key):
     "stanford-crfm/levanter#378",
     plant=(
         GRADIENT,
-        "key = jax.random.fold_in(state.key, state.step)",
-        "key = jax.random.fold_in(state.key, hash(str(batch)) % 2**31)",
+        "make_gradient.gradient",
+        "jax.random.fold_in(state.key, state.step)",
+        "jax.random.fold_in(state.key, hash(str(batch)) % 2 ** 31)",
     ),
 )
 def test_dropout_after_a_resume():

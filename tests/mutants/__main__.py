@@ -3,6 +3,7 @@
     python -m tests.mutants                    all, two at a time: `make mutants`
     python -m tests.mutants --sample 10        a fixed sample
     python -m tests.mutants --names lstm       those whose module or name has this in it
+    python -m tests.mutants --check            names those that have no place in the source
 
 A fault meets the tests that its module names, until the first that fails; what survives
 them, the whole quick suite. Survivors are printed, and the exit status is 1. A fault with
@@ -24,7 +25,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from tests.mutants.faults import MODULES, MUSEUM, Fault, Module
+from tests.mutants.faults import MODULES, MUSEUM, Module
+from tests.mutants.planting import Fault, planted
 
 ROOT = pathlib.Path(__file__).parents[2]
 COPIED = (
@@ -55,16 +57,6 @@ class Outcome(NamedTuple):
     fault: Fault
     found: str
     seconds: float
-
-
-def planted(source: str, fault: Fault) -> str:
-    """The source with the fault. Raises ValueError unless there is one place for it."""
-    if source.count(fault.old) != 1 or fault.old == fault.new:
-        raise ValueError(
-            f"{fault.name}: expected one place for it, got {source.count(fault.old)}. "
-            "Bring the list up to date."
-        )
-    return source.replace(fault.old, fault.new)
 
 
 def first_failure(folder: pathlib.Path, tests: tuple, limit: float) -> str | None:
@@ -125,6 +117,15 @@ def meet(module: Module, fault: Fault, limit: float, suite: bool) -> Outcome:
     return Outcome(module, fault, found or NEVER, time.perf_counter() - start)
 
 
+def misplaced(module: Module, fault: Fault) -> str | None:
+    """Why the fault has no place in its module, or None."""
+    try:
+        planted((ROOT / module.path).read_text(), fault)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
 def limits(modules: tuple, workers: int) -> dict:
     """Seconds for each module's tests, by how long they take where nothing is planted.
 
@@ -160,6 +161,9 @@ def main() -> int:
     parser.add_argument(
         "--no-suite", action="store_true", help="the module's tests alone"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="plant none, name those without a place"
+    )
     options = parser.parse_args()
 
     pairs = [
@@ -168,8 +172,12 @@ def main() -> int:
         for fault in module.faults
         if options.names in f"{module.path} {fault.name}"
     ]
-    for module, fault in pairs:
-        planted((ROOT / module.path).read_text(), fault)
+    lost = [f"{m.path}: {why}" for m, f in pairs if (why := misplaced(m, f))]
+    if lost or options.check:
+        print(
+            "\n".join([*lost, f"{len(pairs) - len(lost)} of {len(pairs)} have a place"])
+        )
+        return 1 if lost else 0
     if options.sample:
         pairs = random.Random(0).sample(pairs, options.sample)
     if not pairs:
