@@ -111,12 +111,13 @@ def row_bits(key: NoiseKey, batch_ndim: int | None, shape: tuple) -> jax.Array:
         )
     length, event = shape[0], shape[1 + batch_ndim :]
     width = math.prod(event)
+    pairs = -(-width // 2)
 
     def of_row(key):
-        pairs = jax.random.bits(key, (length, -(-width // 2)), jnp.uint32)
-        halves = jax.lax.bitcast_convert_type(pairs, jnp.uint16)
-        return halves.reshape(length, -1)[:, :width].reshape(length, *event)
+        words = jax.random.bits(key, (length, pairs), jnp.uint32)
+        halves = jnp.stack([words & 0xFFFF, words >> 16], axis=-1)
+        return halves.reshape(length, 2 * pairs)[:, :width].reshape(length, *event)
 
     for _ in range(batch_ndim):
         of_row = jax.vmap(of_row, out_axes=1)
-    return of_row(key.rows).astype(jnp.uint32)
+    return of_row(key.rows)
