@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from jaxrnn import initializers, noise
+from jaxrnn._version import __version__ as __version__
 from jaxrnn.cell import Cell, Control
 from jaxrnn.cells.gru import GRUGates, GRUParams, gru
 from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, LSTMParams, lstm
@@ -23,8 +24,6 @@ from jaxrnn.precision import precision
 from jaxrnn.sequence import flip, last_output
 from jaxrnn.sigmoid import sigmoid
 from jaxrnn.unroll import unroll
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BidirectionalCarry",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import extra, train
+from jaxrnn import _extra, train
 from jaxrnn.convert import onnx
 from jaxrnn.train.checkpoint import Folder
 from jaxrnn.train.progress import shown
@@ -90,11 +90,11 @@ def test_missing_extra(missing, call, monkeypatch, tmp_path):
 )
 def test_old_extra(module, found, message, monkeypatch):
     """Said at the first use, where its own error would be another's puzzle."""
-    monkeypatch.setattr(extra, "version", lambda package: found)
+    monkeypatch.setattr(_extra, "version", lambda package: found)
     with pytest.raises(ImportError, match=message):
-        extra.need(module)
-    monkeypatch.setattr(extra, "version", lambda package: "99.0.dev1")
-    assert extra.need(module) is importlib.import_module(module)
+        _extra.need(module)
+    monkeypatch.setattr(_extra, "version", lambda package: "99.0.dev1")
+    assert _extra.need(module) is importlib.import_module(module)
 
 
 def test_broken_extra(monkeypatch):
@@ -103,10 +103,10 @@ def test_broken_extra(monkeypatch):
     def broken(module):
         raise ImportError("undefined symbol: _ZN6google")
 
-    monkeypatch.setattr(extra.importlib, "import_module", broken)
+    monkeypatch.setattr(_extra.importlib, "import_module", broken)
     message = r"grain [\d.]+ fails to import \(undefined symbol.*pip install 'jaxrnn"
     with pytest.raises(ImportError, match=message):
-        extra.need("grain")
+        _extra.need("grain")
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,11 @@ def test_extras_are_those_of_the_project():
     """What `need` asks for is what pip installs for the extra that it names."""
     project = pathlib.Path(__file__).parent.parent / "pyproject.toml"
     extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
-    for extra_name, package, least in extra.NEEDED.values():
+    for extra_name, package, least in _extra.NEEDED.values():
         assert f"{package}>={least}" in extras[extra_name]
-    releases = [extra.release(v) for v in ("0.9", "0.12.8rc1", "0.12.8.1", "1", "10.0")]
+    releases = [
+        _extra.release(v) for v in ("0.9", "0.12.8rc1", "0.12.8.1", "1", "10.0")
+    ]
     assert releases == sorted(releases)
     assert releases[1] == (0, 12, 8)
 
@@ -143,7 +145,7 @@ def test_extras_are_those_of_the_project():
 # From the ground up: a file may import from the floors below its own, and from its own
 # package.
 FLOORS = (
-    ("_extra", "_functions", "_keys", "_spec", "_time", "_tree"),
+    ("_extra", "_functions", "_keys", "_spec", "_time", "_tree", "_version"),
     ("cell", "sigmoid", "initializers"),
     ("_factory", "sequence"),
     ("gated",),

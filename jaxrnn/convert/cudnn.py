@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.lstm import LSTMParams
-from jaxrnn.convert.layers import (
-    array,
-    assemble,
-    floating,
-    only,
-    put_together,
-    take_apart,
-)
+from jaxrnn.convert.kinds import assemble, kind_of
+from jaxrnn.convert.layers import check_options, put_together, take_apart
+from jaxrnn.convert.weights import array, floating
 
 
 def from_cudnn(
@@ -73,9 +67,9 @@ def from_cudnn(
             f"weights: expected [{sum(sizes)}] for an LSTM of these sizes, "
             f"got {list(flat.shape)}."
         )
-    parts = np.split(flat, np.cumsum(sizes)[:-1])
-    parts = [a.reshape(shape) for a, shape in zip(parts, shapes, strict=True)]
-    kernels, biases = parts[: 2 * len(cells)], parts[2 * len(cells) :]
+    cut = np.split(flat, np.cumsum(sizes)[:-1])
+    cut = [a.reshape(shape) for a, shape in zip(cut, shapes, strict=True)]
+    kernels, biases = cut[: 2 * len(cells)], cut[2 * len(cells) :]
     read = partial(assemble, "weights", dtype=floating(dtype))
     made = [
         read(kernels[n].T, kernels[n + 1].T, biases[n : n + 2])
@@ -108,12 +102,12 @@ def to_cudnn(cell: Cell, params: Any) -> np.ndarray:
         (144,)
     """
     apart = take_apart(cell, params)
-    only("cuDNN", apart, (), ("concat",))
+    check_options("cuDNN", apart, (), ("concat",))
     flat = [p for layer in apart.params for p in layer]
     alike = {(type(p), len(p.wh)) for p in flat}
     if (
         len(alike) > 1
-        or not isinstance(flat[0], LSTMParams)
+        or kind_of(flat[0]).name != "lstm"
         or len({len(layer) for layer in apart.params}) > 1
     ):
         raise ValueError(

@@ -8,21 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams
-from jaxrnn.cells.simple import SimpleRNNParams
 from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.layers import (
-    array,
-    assemble,
-    floating,
-    names_of,
-    nested,
-    no_bias,
-    put_together,
-    take_apart,
-    unnested,
-)
+from jaxrnn.convert.kinds import assemble, kind_of
+from jaxrnn.convert.layers import nested, no_bias, put_together, take_apart, unnested
+from jaxrnn.convert.weights import array, floating, names_of
 
+# Kinds by their names in `jaxrnn.convert.kinds.KINDS`; one of them has a bias_n.
+HAS = ("gru", "lstm")
 FIELDS = ("weight_ih", "weight_hh", "bias", "bias_n")
 
 
@@ -63,8 +55,8 @@ def from_equinox(
 
 def _read(name: str, cell: Any, dtype: Any) -> Any:
     if isinstance(cell, Mapping):
-        given = names_of(name, cell, FIELDS[:2], FIELDS[2:])
-        have = {name: given.get(name) for name in FIELDS}
+        fields = names_of(name, cell, FIELDS[:2], FIELDS[2:])
+        have = {name: fields.get(name) for name in FIELDS}
     else:
         have = {name: getattr(cell, name, None) for name in FIELDS}
     if have["weight_ih"] is None or have["weight_hh"] is None:
@@ -74,8 +66,9 @@ def _read(name: str, cell: Any, dtype: Any) -> Any:
         )
     wx, wh = (array(f"{name}: {n}", have[n]).T for n in FIELDS[:2])
     biases = [] if have["bias"] is None else [have["bias"]]
-    params = assemble(name, wx, wh, biases, have["bias_n"], dtype=dtype, arrays=FIELDS)
-    if isinstance(params, SimpleRNNParams):
+    options = dict(dtype=dtype, titles=FIELDS, bn=have["bias_n"])
+    params = assemble(name, wx, wh, biases, **options)
+    if kind_of(params).name not in HAS:
         raise ValueError(
             f"{name}: expected 3 or 4 gates, got weight_hh {list(wh.T.shape)}. Equinox "
             "has no simple RNN."
@@ -110,14 +103,16 @@ def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:
     """
 
     def write(p):
-        if isinstance(p, SimpleRNNParams):
-            raise ValueError(f"cell: Equinox has no simple RNN, got {cell!r}.")
+        kind = kind_of(p)
+        if kind.name not in HAS:
+            title = kind.name.replace("_", " ").replace("rnn", "RNN")
+            raise ValueError(f"cell: Equinox has no {title}, got {cell!r}.")
         fields = {"weight_ih": p.wx.T, "weight_hh": p.wh.T}
         if not bias:
             no_bias("Equinox", p)
         else:
             fields["bias"] = p.b
-            if isinstance(p, GRUParams):
+            if "bn" in kind.fields:
                 fields["bias_n"] = p.bn
         return {name: _known(np.array(a, order="C")) for name, a in fields.items()}
 

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn
+from jaxrnn._extra import need
 from jaxrnn._spec import show
+from jaxrnn._version import __version__
 from jaxrnn.cell import Cell
 from jaxrnn.convert.foreign import RNN
-from jaxrnn.convert.layers import copied, floating, held, total
-from jaxrnn.extra import need
+from jaxrnn.convert.weights import copied, floating, held, total
 
 # Options of built-in cells that change initial values alone.
 INITIAL = {"forget_bias", "update_bias", "dtype"}
@@ -55,7 +55,7 @@ def save_safetensors(
         ['b', 'wh', 'wx']
     """
     library, path = need("safetensors.numpy"), _path(path)
-    about = {"format": "jaxrnn", "jaxrnn": jaxrnn.__version__}
+    about = {"format": "jaxrnn", "jaxrnn": __version__}
     name = _computes(cell)
     if name is not None:
         about["cell"] = name

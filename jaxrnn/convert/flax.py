@@ -12,23 +12,14 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams
-from jaxrnn.cells.lstm import LSTMParams
 from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.layers import (
-    array,
-    assemble,
-    floating,
-    names_of,
-    nested,
-    pack,
-    put_together,
-    split,
-    take_apart,
-    unnested,
-)
+from jaxrnn.convert.kinds import assemble, kind_of
+from jaxrnn.convert.layers import nested, put_together, take_apart, unnested
+from jaxrnn.convert.weights import array, floating, names_of, pack, split
 
-GATES = {"ifgo": LSTMParams, "rzn": GRUParams}
+# Kinds with a Dense for each gate: Flax's letters of the gates, by the kind's name in
+# `jaxrnn.convert.kinds.KINDS`. The others have one Dense for x and one for h.
+GATES = {"lstm": "ifgo", "gru": "rzn"}
 
 
 def from_linen(
@@ -132,13 +123,13 @@ def _read(name: str, tree: Any, dtype: Any) -> Any:
             f"{name}: expected a cell's mapping of names, got {type(tree).__name__}. "
             "Of an NNX module give nnx.state(module), of several layers a list."
         )
-    names = {"if" if part == "if_" else part: part for part in tree if part != "rngs"}
-    parts = {part: tree[there] for part, there in names.items()}
+    ours = lambda name: "if" if name == "if_" else name
+    parts = {ours(name): part for name, part in tree.items() if name != "rngs"}
     if set(parts) == {"i", "h"}:
         return _dense(name, parts["i"], parts["h"], dtype)
     if set(parts) == {"dense_i", "dense_h"}:
         return _dense(name, parts["dense_i"], parts["dense_h"], dtype)
-    for gates in GATES:
+    for gates in GATES.values():
         if set(parts) == {side + gate for side in "ih" for gate in gates}:
             return _by_gate(name, parts, gates, dtype)
     raise ValueError(
@@ -179,7 +170,7 @@ def _by_gate(name: str, parts: dict, gates: str, dtype: Any) -> Any:
     if gates == "ifgo":
         return assemble(name, wx, wh, [packed("h", "bias")], dtype=dtype)
     bn = arrays["hn", "bias"]
-    return assemble(name, wx, wh, [packed("i", "bias")], bn, dtype=dtype)
+    return assemble(name, wx, wh, [packed("i", "bias")], bn=bn, dtype=dtype)
 
 
 def _biased(gates: str, gate: str) -> str:
@@ -245,14 +236,15 @@ def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
     """
 
     def write(p):
-        if isinstance(p, GRUParams):
+        kind = kind_of(p).name
+        if kind == "gru":
             if np.any(p.bn):
                 raise ValueError(
                     "params.bn: expected zeros, because nnx.GRUCell has no recurrent "
                     "bias of n."
                 )
             return _packed(p.wx, p.wh, bias_on="i", b=p.b)
-        if isinstance(p, LSTMParams):
+        if kind == "lstm":
             if optimized:
                 return _packed(p.wx, p.wh, bias_on="h", b=p.b)
             tree = _write(p)
@@ -274,7 +266,7 @@ def _both(ways: list) -> dict:
 
 
 def _write(p: Any) -> dict:
-    gates = {kind: names for names, kind in GATES.items()}.get(type(p))
+    gates = GATES.get(kind_of(p).name)
     if gates is None:
         return {"i": {"kernel": p.wx, "bias": p.b}, "h": {"kernel": p.wh}}
     tree: dict = {}

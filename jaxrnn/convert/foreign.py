@@ -12,12 +12,10 @@ from typing import Any
 import jax
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams
-from jaxrnn.cells.lstm import LSTMParams
-from jaxrnn.cells.simple import SimpleRNNParams
 from jaxrnn.compose import BidirectionalParams
+from jaxrnn.convert.kinds import KINDS
 
-OURS = (Cell, GRUParams, LSTMParams, SimpleRNNParams, BidirectionalParams)
+OURS = (Cell, BidirectionalParams, *(kind.params for kind in KINDS))
 # Where an optimizer keeps averages, which have the names and shapes of the weights.
 AVERAGES = re.compile(r"\W(opt_state|mu|nu|trace|exp_avg\w*|optimizer\w*)\b")
 

@@ -12,21 +12,13 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams
-from jaxrnn.cells.lstm import LSTMParams
 from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.layers import (
-    array,
-    assemble,
-    floating,
-    names_of,
-    pack,
-    put_together,
-    split,
-    take_apart,
-)
+from jaxrnn.convert.kinds import assemble, kind_of
+from jaxrnn.convert.layers import put_together, take_apart
+from jaxrnn.convert.weights import array, floating, names_of, pack, reordered, split
 
-STEMS = ("lstm", "vanilla_rnn")
+# Haiku's name of a module, by the kind's name in `jaxrnn.convert.kinds.KINDS`.
+STEMS = {"lstm": "lstm", "simple_rnn": "vanilla_rnn"}
 BEFORE = (
     "Haiku's GRU resets the memory before the recurrent matmul, and the GRU here resets "
     "it after the matmul. No weights make them equal"
@@ -101,7 +93,7 @@ def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list
     modules = _modules(params)
     if names is None:
         stems = {_stem(module) for module in modules}
-        known = {stem.rpartition("/")[2] for stem in stems} <= {*STEMS, "gru"}
+        known = {stem.rpartition("/")[2] for stem in stems} <= {*STEMS.values(), "gru"}
         if len(stems) != 1 or not known:
             ours = tuple(sorted(filter(_is_recurrent, modules), key=_number))
             such = f", such as names={ours}" if ours else ""
@@ -132,7 +124,7 @@ def _network(part: Any) -> bool:
 
 
 def _is_recurrent(module: str) -> bool:
-    return _stem(module).rpartition("/")[2] in STEMS
+    return _stem(module).rpartition("/")[2] in STEMS.values()
 
 
 def _stem(module: str) -> str:
@@ -159,16 +151,16 @@ def _read(name: str, parts: Mapping, dtype: Any) -> Any:
             )
         one = np.repeat(np.array([0, 1, 0, 0], b.dtype), hidden)
         wx, wh = _swap(w[:-hidden]), _swap(w[-hidden:])
-        names = ("w", "w", "b, with Haiku's 1 on the forget gate", "")
+        names = ("w", "w", "b, with Haiku's 1 on the forget gate")
         biases = [_swap(b), one]
-        return assemble(where, wx, wh, biases, dtype=dtype, arrays=names)
+        return assemble(where, wx, wh, biases, dtype=dtype, titles=names)
     if set(parts) == {"linear", "linear_1"}:
         from_x = names_of(where, parts["linear"], ("w", "b"))
         from_h = names_of(where, parts["linear_1"], ("w",), ("b",))
         biases = [p["b"] for p in (from_x, from_h) if "b" in p]
-        names = ("linear.w", "linear_1.w", "linear.b + linear_1.b", "")
+        names = ("linear.w", "linear_1.w", "linear.b + linear_1.b")
         w = from_x["w"], from_h["w"]
-        return assemble(where, *w, biases, dtype=dtype, arrays=names)
+        return assemble(where, *w, biases, dtype=dtype, titles=names)
     raise ValueError(
         f"{where}: expected the linear layers of an LSTM or a VanillaRNN, got "
         f"{sorted(parts)}."
@@ -177,8 +169,7 @@ def _read(name: str, parts: Mapping, dtype: Any) -> Any:
 
 def _swap(a: Any) -> np.ndarray:
     """Haiku's i g f o to i f g o, and back."""
-    i, one, two, o = split(a, 4)
-    return pack(i, two, one, o)
+    return reordered(a, "igfo", "ifgo")
 
 
 def to_haiku(
@@ -217,7 +208,7 @@ def to_haiku(
         raise ValueError(f"cell: Haiku's VanillaRNN is relu alone, got {cell!r}.")
     flat = [p for layer in apart.params for p in layer]
     if names is None:
-        stems = [STEMS[not isinstance(p, LSTMParams)] for p in flat]
+        stems = [_stem_of(p) for p in flat]
         count = [stems[:n].count(stem) for n, stem in enumerate(stems)]
         names = [f"{s}_{n}" if n else s for s, n in zip(stems, count, strict=True)]
     if len(names) != len(flat) or len(set(names)) != len(flat):
@@ -231,10 +222,17 @@ def to_haiku(
     return tree
 
 
-def _write(p: Any, double_bias: bool) -> dict:
-    if isinstance(p, GRUParams):
+def _stem_of(p: Any) -> str:
+    kind = kind_of(p).name
+    if kind == "gru":
         raise ValueError(f"cell: {BEFORE}.")
-    if isinstance(p, LSTMParams):
+    if kind not in STEMS:
+        raise ValueError(f"cell: Haiku has no {kind}.")
+    return STEMS[kind]
+
+
+def _write(p: Any, double_bias: bool) -> dict:
+    if _stem_of(p) == "lstm":
         i, f, g, o = split(p.b, 4)
         b = pack(i, f - np.ones((), f.dtype), g, o)
         w = np.concatenate([_swap(p.wx), _swap(p.wh)])

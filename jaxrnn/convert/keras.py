@@ -10,23 +10,21 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams
 from jaxrnn.convert.foreign import explained, ours
+from jaxrnn.convert.kinds import assemble, kind_of
 from jaxrnn.convert.layers import (
-    array,
-    assemble,
-    floating,
+    check_options,
     nested,
     no_bias,
-    only,
-    pack,
     put_together,
-    split,
     take_apart,
     unnested,
 )
+from jaxrnn.convert.weights import array, floating, pack, reordered
 
 NAMES = ("kernel", "recurrent_kernel", "bias")
+# Keras's order of the gates, by the kind's name in `jaxrnn.convert.kinds.KINDS`.
+ORDERS = {"simple_rnn": "h", "gru": "zrn", "lstm": "ifgo"}
 
 
 def from_keras(
@@ -100,9 +98,9 @@ def _read(name: str, weights: list, dtype: Any) -> Any:
             f"4 or 6 if it is bidirectional, got {len(weights)}. Of a whole model give "
             "[layer.get_weights() for layer in ...] of its recurrent layers."
         )
-    arrays = [array(f"{name}: {n}", a) for n, a in zip(NAMES, weights, strict=False)]
-    wx, wh, *biases = arrays
-    read = partial(assemble, name, dtype=dtype, arrays=(*NAMES, "bias[1]"))
+    found = [array(f"{name}: {n}", a) for n, a in zip(NAMES, weights, strict=False)]
+    wx, wh, *biases = found
+    read = partial(assemble, name, dtype=dtype, titles=(*NAMES, "bias[1]"))
     if wh.ndim != 2 or wh.shape[1] != 3 * wh.shape[0]:
         return read(wx, wh, biases)
     if biases and biases[0].ndim == 1:
@@ -124,13 +122,12 @@ def _read(name: str, weights: list, dtype: Any) -> Any:
     first, second = _swap(biases[0])
     n = 2 * len(wh)
     without_n = np.append(second[:n], np.zeros_like(second[n:]))
-    return read(_swap(wx), swapped, [first, without_n], second[n:])
+    return read(_swap(wx), swapped, [first, without_n], bn=second[n:])
 
 
 def _swap(a: Any) -> np.ndarray:
     """Keras's z r h to r z n, and back."""
-    one, two, n = split(a, 3)
-    return pack(two, one, n)
+    return reordered(a, "zrn", "rzn")
 
 
 def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
@@ -160,7 +157,7 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
     """
     apart = take_apart(cell, params)
     named = ("concat", "sum", "mean", "product")
-    only("Keras", apart, apart.activations, named)
+    check_options("Keras", apart, apart.activations, named)
 
     def write(p):
         if not bias:
@@ -171,7 +168,11 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
 
 
 def _write(p: Any) -> list:
-    if not isinstance(p, GRUParams):
-        return list(p)
-    second = pack(np.zeros_like(p.b[: 2 * len(p.bn)]), p.bn)
-    return [_swap(p.wx), _swap(p.wh), _swap(np.stack([p.b, second]))]
+    kind = kind_of(p)
+    if kind.name not in ORDERS:
+        raise ValueError(f"cell: Keras has no {kind.name}.")
+    turn = lambda a: reordered(a, kind.gates, ORDERS[kind.name])
+    if "bn" not in kind.fields:
+        return [turn(p.wx), turn(p.wh), turn(p.b)]
+    second = pack(np.zeros_like(p.b[: -len(p.bn)]), p.bn)
+    return [turn(p.wx), turn(p.wh), turn(np.stack([p.b, second]))]

@@ -4,24 +4,21 @@ A library's layout is first read into a list with one tuple per layer. The tuple
 `SimpleRNNParams`, `LSTMParams` or `GRUParams`, or two of them, forward and backward.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn._spec import show
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams, gru
-from jaxrnn.cells.lstm import LSTMParams, lstm
-from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
+from jaxrnn.cells.gru import gru
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.cells.simple import simple_rnn
 from jaxrnn.compose import BidirectionalParams, bidirectional, stack
 from jaxrnn.convert.foreign import inside
-
-GATES = {SimpleRNNParams: 1, GRUParams: 3, LSTMParams: 4}
-KINDS = {"simple_rnn": SimpleRNNParams, "gru": GRUParams, "lstm": LSTMParams}
+from jaxrnn.convert.kinds import Kind, checked, kind_of, named
+from jaxrnn.convert.weights import array, copied
 
 # Why no library has a counterpart of a composition, and what to do.
 REASONS = {
@@ -65,22 +62,22 @@ def take_apart(cell: Cell, params: Any) -> Layers:
 
     def leaf(spec, params):
         kind, options = _kind(spec), dict(o for o in spec[1:] if len(o) == 2)
-        if not isinstance(params, kind):
+        if not isinstance(params, kind.params):
             raise ValueError(
-                f"params: expected {kind.__name__} for {show(spec)}, "
+                f"params: expected {kind.params.__name__} for {show(spec)}, "
                 f"got {type(params).__name__}."
             )
         name = f"params of {show(spec)}"
-        arrays = [
-            np.array(array(f"{name}: {field}", a), order="C")
+        weights = {
+            field: np.array(array(f"{name}: {field}", a), order="C")
             for field, a in zip(params._fields, params, strict=True)
-        ]
-        made = checked(name, *arrays)
-        if len(made.wh) != options["hidden"]:
+        }
+        made = checked(name, **weights)
+        if kind.hidden(made.wh, weights) != options["hidden"]:
             raise ValueError(
                 f"params: expected those of {show(spec)}, got wh {list(made.wh.shape)}."
             )
-        if kind is SimpleRNNParams:
+        if "activation" in options:
             activations.append(options["activation"])
         return made
 
@@ -137,10 +134,10 @@ def _shown(cell: Any, params: Any) -> str:
     return f"{cell!r}."
 
 
-def _kind(spec: tuple) -> type:
+def _kind(spec: tuple) -> Kind:
     name = spec[0] if spec else "a cell without a spec"
-    if name in KINDS:
-        return KINDS[name]
+    if (kind := named(name)) is not None:
+        return kind
     if name in ("stack", "bidirectional"):
         reason = (
             "peers read every layer both ways, not a whole stack; make it "
@@ -174,13 +171,13 @@ def put_together(
     cells, params = [], []
     for layer in layers:
         made = [_make(p, activation) for p in layer]
-        arrays = [jax.tree.map(copied, p) for p in layer]
+        copies = [jax.tree.map(copied, p) for p in layer]
         if len(layer) == 2:
             cells.append(bidirectional(*made, merge=merge))
-            params.append(BidirectionalParams(*arrays))
+            params.append(BidirectionalParams(*copies))
         else:
             cells.append(made[0])
-            params.append(arrays[0])
+            params.append(copies[0])
     if not cells:
         raise ValueError("weights: expected at least one layer, got none.")
     if len(cells) == 1:
@@ -211,237 +208,23 @@ def _check_widths(layers: Sequence[tuple], merges: Sequence) -> None:
 
 
 def _make(params: Any, activation: str | Callable) -> Cell:
-    hidden = len(params.wh)
-    if isinstance(params, SimpleRNNParams):
-        return simple_rnn(hidden, activation=activation)
-    return gru(hidden) if isinstance(params, GRUParams) else lstm(hidden)
-
-
-def floating(dtype: Any) -> np.dtype | None:
-    """`held` of a floating dtype; None, the weights' own, stays None."""
-    return None if dtype is None else held(dtype)
-
-
-def held(dtype: Any) -> np.dtype:
-    """`dtype` as JAX holds it: float64 becomes float32, with a warning, without x64.
-
-    Raises:
-        ValueError: for what is no floating dtype.
-    """
-    try:
-        wanted = np.dtype(dtype).newbyteorder("=")
-        found = jax.dtypes.canonicalize_dtype(wanted)
-    except TypeError:
-        wanted = found = None
-    if found is None or not jnp.issubdtype(found, jnp.floating):
-        raise ValueError(
-            "dtype: expected a floating dtype such as 'float32', or None for the "
-            f"weights' own, got {dtype!r}."
-        )
-    if found != wanted:
-        warnings.warn(
-            f"{wanted} weights become {found}: jax_enable_x64 is off.", stacklevel=2
-        )
-    return found
-
-
-def copied(array: np.ndarray) -> jax.Array:
-    """A copy, because the original weights may be trained further."""
-    return jnp.array(array, copy=True)
-
-
-def total(name: str, terms: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """The sum of arrays of one shape, made in float64 and rounded once to `dtype`.
-
-    Raises:
-        ValueError: where finite numbers become infinite, or shapes differ.
-    """
-    if len({a.shape for a in terms}) > 1:
-        raise ValueError(
-            f"{name}: expected biases of one shape, got "
-            f"{' and '.join(str(list(a.shape)) for a in terms)}."
-        )
-    if len(terms) == 1 and terms[0].dtype == dtype:
-        return terms[0]
-    with np.errstate(over="ignore", invalid="ignore"):
-        wide = [a.astype(np.float64) for a in terms]
-        made = sum(wide[1:], wide[0]).astype(dtype)
-    lost = np.all(np.isfinite(wide), axis=0) & ~np.isfinite(made)
-    if lost.any():
-        first = tuple(map(int, np.argwhere(lost)[0]))
-        numbers = " + ".join(f"{a[first]:.6g}" for a in wide)
-        wider = "float32" if dtype.itemsize < 4 else "float64"
-        more = "" if dtype == np.float64 else f" Give dtype={wider!r}."
-        if (
-            wider == "float64"
-            and more
-            and jax.dtypes.canonicalize_dtype(np.float64) != np.float64
-        ):
-            more = " Give dtype='float64' under jax_enable_x64."
-        raise ValueError(
-            f"{name}: expected numbers that {dtype} holds, got {numbers} at "
-            f"{list(first)}, which overflows.{more}"
-        )
-    return made
-
-
-# What errors call the arrays of one cell.
-ARRAYS = ("input kernel", "recurrent kernel", "bias", "bias of n")
-
-
-def assemble(
-    name: str,
-    wx: Any,
-    wh: Any,
-    biases: Sequence = (),
-    bn: Any = None,
-    *,
-    dtype: np.dtype | None = None,
-    arrays: Sequence[str] = ARRAYS,
-) -> Any:
-    """One cell's params in NumPy, from another library's arrays.
-
-    Args:
-        name: what errors call the cell.
-        wx, wh: ``[F, G H]`` and ``[H, G H]``, gates in jaxrnn's order.
-        biases: ``[G H]`` each; they are added. None at all is zeros.
-        bn: the GRU's ``[H]``; None is zeros.
-        dtype: of the params, from `floating`; None is the arrays' own.
-        arrays: what errors call wx, wh, the sum of `biases`, and bn.
-
-    Raises:
-        ValueError: for arrays that are no floats, whose shapes do not agree, or whose
-            numbers overflow `dtype`.
-    """
-    names = [f"{name}: {part}" for part in arrays]
-    given = [[wx], [wh], list(biases), [] if bn is None else [bn]]
-    parts = [[array(n, a) for a in g] for n, g in zip(names, given, strict=True)]
-    if dtype is None:
-        dtypes = {a.dtype for part in parts for a in part}
-        if len(dtypes) > 1:
-            raise ValueError(
-                f"{name}: expected weights of one dtype, got "
-                f"{sorted(map(str, dtypes))}. Give dtype='float32', or another one."
-            )
-        dtype = held(dtypes.pop())
-    sums = [
-        total(n, part, dtype) if part else None
-        for n, part in zip(names, parts, strict=True)
-    ]
-    return checked(name, *sums)
-
-
-def checked(name: str, wx: Any, wh: Any, b: Any = None, bn: Any = None) -> Any:
-    """One cell's params in NumPy; the number of gates tells its kind.
-
-    Args:
-        name: what errors call the cell.
-        wx, wh, b, bn: ``[F, G H]``, ``[H, G H]``, ``[G H]`` and ``[H]``; None is zeros.
-
-    Raises:
-        ValueError: for shapes or dtypes that do not agree.
-    """
-    hidden = wh.shape[0] if wh.ndim == 2 else 0
-    gates = wh.shape[1] // hidden if hidden else 0
-    kind = {g: k for k, g in GATES.items()}.get(gates)
-    if kind is None or wh.shape != (hidden, gates * hidden):
-        several = (
-            " If axis 0 counts networks, take one of them: "
-            "jax.tree.map(lambda a: a[0], ...)."
-        )
-        raise ValueError(
-            f"{name}: expected a recurrent kernel for 1, 3 or 4 gates (simple RNN, GRU, "
-            f"LSTM), here [H, gates * H], got {list(wh.shape)}."
-            f"{several * (wh.ndim == 3)}"
-        )
-    if wx.ndim != 2 or wx.shape[1] != gates * hidden or not len(wx):
-        raise ValueError(
-            f"{name}: expected an input kernel, here [F, {gates * hidden}], as the "
-            f"recurrent one is {list(wh.shape)}, got {list(wx.shape)}."
-        )
-    if bn is not None and kind is not GRUParams:
-        raise ValueError(f"{name}: expected no bias of n except for a GRU, got one.")
-    parts = [wx, wh, np.zeros(gates * hidden, wh.dtype) if b is None else b]
-    if kind is GRUParams:
-        parts.append(np.zeros(hidden, wh.dtype) if bn is None else bn)
-    for part, width in zip(parts[2:], (gates * hidden, hidden), strict=False):
-        if part.shape != (width,):
-            raise ValueError(
-                f"{name}: expected a bias [{width}], got {list(part.shape)}."
-            )
-    dtypes = {part.dtype for part in parts}
-    if len(dtypes) != 1:
-        raise ValueError(
-            f"{name}: expected weights of one dtype, got "
-            f"{sorted(map(str, dtypes))}. Cast them first."
-        )
-    return kind(*parts)
-
-
-def array(name: str, value: Any) -> np.ndarray:
-    """A floating NumPy array of an array of any library, torch tensors included."""
-    try:
-        if hasattr(value, "detach"):
-            value = value.detach().cpu()
-            if "bfloat16" in str(value.dtype):  # torch has no NumPy array of it
-                value = jnp.from_dlpack(value.contiguous())
-        a = np.asarray(value)
-    except jax.errors.TracerArrayConversionError:
-        raise ValueError(
-            f"{name}: expected an array, got a traced one. Convert outside of jax.jit "
-            "and of other transformations."
-        ) from None
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected an array of floats ({error}).") from error
-    if not jnp.issubdtype(a.dtype, jnp.floating):
-        packed = (
-            " If the module is quantised, convert the one before it was."
-            if a.dtype.kind in "iu"
-            else ""
-        )
-        raise ValueError(
-            f"{name}: expected an array of floats, got {a.dtype} "
-            f"({type(value).__name__}).{packed}"
-        )
-    return a
-
-
-def numpys(a: np.ndarray) -> np.ndarray:
-    """`a`, or its float32 copy if its dtype is none of NumPy's own, as bfloat16 is."""
-    return a if np.issubdtype(a.dtype, np.floating) else a.astype(np.float32)
-
-
-def names_of(
-    name: str, tree: Any, required: Sequence[str], optional: Sequence[str] = ()
-) -> dict:
-    """`tree` as a dict, or a ValueError unless it has these names and no others."""
-    have = set(tree) if isinstance(tree, Mapping) else set()
-    if not (set(required) <= have <= {*required, *optional}):
-        got = sorted(map(str, have)) or type(tree).__name__
-        may = f", and perhaps {list(optional)}" if optional else ""
-        raise ValueError(f"{name}: expected {list(required)}{may}, got {got}.")
-    return dict(tree)
-
-
-def split(gates: Any, count: int) -> list[np.ndarray]:
-    """The gates of a packed kernel or bias ``[..., count * H]``."""
-    return np.split(gates, count, axis=-1)
-
-
-def pack(*gates: Any) -> np.ndarray:
-    return np.concatenate(gates, axis=-1)
+    kind = kind_of(params)
+    return kind.make(kind.hidden(params.wh, params._asdict()), activation)
 
 
 def no_bias(library: str, params: Any) -> None:
     """Raises ValueError unless all biases are zero, for a layer there without any."""
-    biases = [params.b] + ([params.bn] if isinstance(params, GRUParams) else [])
-    if any(np.any(b) for b in biases):
+    fields = kind_of(params).fields
+    biases = [f for f in fields if fields[f].title.startswith("bias")]
+    if any(np.any(getattr(params, field)) for field in ("b", *biases)):
         raise ValueError(
             f"bias: {library} would drop biases that are not zero. Give bias=True."
         )
 
 
-def only(library: str, apart: Layers, activations: Sequence, merges: Sequence) -> None:
+def check_options(
+    library: str, apart: Layers, activations: Sequence, merges: Sequence
+) -> None:
     """Raises ValueError for activations or merges that `library` does not have."""
     for name, have, allowed in (
         ("activation", apart.activations, activations),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
-from jaxrnn.extra import need, release, version
+from jaxrnn._extra import need, release, version
 
 
 def to_onnx(

@@ -5,28 +5,37 @@ torch adds its two biases, except for the GRU's n, where r scales the second one
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.cells.gru import GRUParams
 from jaxrnn.convert.foreign import of_torch
-from jaxrnn.convert.layers import (
-    array,
-    assemble,
-    floating,
-    no_bias,
-    numpys,
-    only,
-    pack,
-    put_together,
-    take_apart,
-)
+from jaxrnn.convert.kinds import Kind, assemble, kind_of, named
+from jaxrnn.convert.layers import check_options, no_bias, put_together, take_apart
+from jaxrnn.convert.weights import array, floating, numpys, pack
 
-NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d+)(_reverse)?)?")
+NAME = re.compile(r"((?:weight|bias)_[a-z]+)(?:_l(\d+)(_reverse)?)?")
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Module(NamedTuple):
+    """What torch's module of one kind of cell has.
+
+    Fields:
+        kind: its name in `jaxrnn.convert.kinds.KINDS`.
+        tensors: field of the params -> torch's name, beyond the kernels and biases;
+            matrices are transposed.
+        kept: the field that is the recurrent bias of the last gate, which torch does not
+            add to the other bias.
+    """
+
+    kind: str
+    tensors: Mapping[str, str] = {}
+    kept: str | None = None
+
+
+MODULES = (Module("simple_rnn"), Module("gru", kept="bn"), Module("lstm"))
 
 
 def from_torch(
@@ -83,6 +92,7 @@ def _layers(state_dict: Mapping[str, Any], prefix: str, dtype: Any) -> list:
             "state_dict: expected names and tensors, such as module.state_dict(), got "
             f"{type(state_dict).__name__}."
         )
+    known = {*PARTS, *(name for module in MODULES for name in module.tensors.values())}
     found: dict[tuple, dict] = {}
     for name, value in state_dict.items():
         if not isinstance(name, str):
@@ -90,19 +100,19 @@ def _layers(state_dict: Mapping[str, Any], prefix: str, dtype: Any) -> list:
         if not name.startswith(prefix):
             continue
         match = NAME.fullmatch(name.removeprefix(prefix))
-        if match is None:
+        if match is None or not (match[1] in known or match[1].endswith("_hr")):
             raise ValueError(
                 f"state_dict: expected {prefix}weight_ih_l0 and so on, got {name!r}."
             )
-        what, which, layer, reverse = match.groups()
-        if which == "hr":
+        what, layer, reverse = match.groups()
+        if what.endswith("_hr") and what not in known:
             raise ValueError(
                 f"state_dict: {name!r} is the projection of an LSTM with proj_size, "
                 "and no cell here has one. Train an LSTM without proj_size, or write "
                 "the cell with jaxrnn.gated."
             )
         place = (None if layer is None else int(layer), reverse is not None)
-        found.setdefault(place, {})[f"{what}_{which}"] = value
+        found.setdefault(place, {})[what] = value
     if not found:
         raise ValueError(
             f"state_dict: expected names that begin with {prefix + 'weight_ih'!r}, got "
@@ -142,40 +152,54 @@ def _read(weights: Mapping, prefix: str, suffix: str, dtype: Any) -> Any:
     if missing:
         zeros = ""
         if len(biases) == 1 and len(missing) == 1:
-            there = f"np.zeros_like(state_dict[{called[biases[0]]!r}])"
+            other = f"np.zeros_like(state_dict[{called[biases[0]]!r}])"
             zeros = (
-                f" If there was none, give state_dict | {{{missing[0]!r}: {there}}}."
+                f" If there was none, give state_dict | {{{missing[0]!r}: {other}}}."
             )
         raise ValueError(
             f"state_dict: expected weight_ih, weight_hh and both biases or none, but "
             f"{missing} is missing.{zeros}"
         )
-    arrays = {
-        name: array(f"state_dict: {called[name]}", weights[name]) for name in weights
+    found = {
+        n: array(f"state_dict: {prefix}{n}{suffix}", a) for n, a in weights.items()
     }
-    names = [
+    module, fields = _module(found)
+    titles = [
         called["weight_ih"],
         called["weight_hh"],
         f"{called['bias_ih']} + {called['bias_hh']}",
-        called["bias_hh"],
     ]
-    read = partial(
-        assemble,
-        "state_dict",
-        arrays["weight_ih"].T,
-        arrays["weight_hh"].T,
-        dtype=dtype,
-        arrays=names,
-    )
-    if not biases:
-        return read()
-    b, recurrent = arrays["bias_ih"], arrays["bias_hh"]
-    hidden = arrays["weight_hh"].shape[-1]
-    if recurrent.shape == (3 * hidden,):
-        n = np.arange(3 * hidden) >= 2 * hidden
-        zero = recurrent.dtype.type(0)
-        return read([b, np.where(n, zero, recurrent)], recurrent[2 * hidden :])
-    return read([b, recurrent])
+    terms = [found[name] for name in biases]
+    if biases and module.kept is not None:
+        first, second = terms
+        hidden = len(second) // len(_kind(module).gates)
+        zero = second.dtype.type(0)
+        last = np.arange(len(second)) >= len(second) - hidden
+        terms = [first, np.where(last, zero, second)]
+        fields[module.kept] = second[-hidden:]
+    kernels = found["weight_ih"].T, found["weight_hh"].T
+    titles += [prefix + module.tensors.get(f, "bias_hh") + suffix for f in fields]
+    return assemble("state_dict", *kernels, terms, dtype=dtype, titles=titles, **fields)
+
+
+def _kind(module: Module) -> Kind:
+    kind = named(module.kind)
+    assert kind is not None
+    return kind
+
+
+def _module(found: Mapping[str, np.ndarray]) -> tuple[Module, dict]:
+    """The module that has these tensors, and the fields of the params beyond the usual.
+
+    Where none has, one without more tensors, so that the shapes are complained about.
+    """
+    more = set(found) - set(PARTS)
+    for module in MODULES:
+        if set(module.tensors.values()) == more:
+            fields: dict[str, Any] = {f: found[n].T for f, n in module.tensors.items()}
+            if _kind(module).fits(found["weight_hh"].T, fields):
+                return module, fields
+    return Module("", {name: name for name in more}), {n: found[n].T for n in more}
 
 
 def to_torch(
@@ -209,7 +233,7 @@ def to_torch(
         (16, 3)
     """
     apart = take_apart(cell, params)
-    only("torch", apart, ("tanh", "relu"), ("concat",))
+    check_options("torch", apart, ("tanh", "relu"), ("concat",))
     alike = {(type(p), len(p.wh)) for layer in apart.params for p in layer}
     ways = {len(layer) for layer in apart.params}
     if len(alike) > 1 or len(ways) > 1 or len(set(apart.activations)) > 1:
@@ -228,10 +252,16 @@ def to_torch(
 
 
 def _write(p: Any, bias: bool) -> dict:
+    kind = kind_of(p)
+    module = next((m for m in MODULES if m.kind == kind.name), None)
+    if module is None:
+        raise ValueError(f"cell: torch has no {kind.name}.")
     weights = {"weight_ih": p.wx.T, "weight_hh": p.wh.T}
+    weights |= {name: getattr(p, field).T for field, name in module.tensors.items()}
     if not bias:
         return weights
     second = np.zeros_like(p.b)
-    if isinstance(p, GRUParams):
-        second = pack(np.zeros_like(p.b[: 2 * len(p.bn)]), p.bn)
+    if module.kept is not None:
+        last = getattr(p, module.kept)
+        second = pack(np.zeros_like(p.b[: -len(last)]), last)
     return weights | {"bias_ih": p.b, "bias_hh": second}

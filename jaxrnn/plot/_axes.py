@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 from jaxrnn.train.axes import batch_axes
 from jaxrnn.train.dataset import attribute_of
 from jaxrnn.train.numeric import array, is_data

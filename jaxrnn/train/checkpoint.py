@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 from jaxrnn.train.orbax import (
     brief,
     named,

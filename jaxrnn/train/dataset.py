@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 from jaxrnn.train.checks import check_count
 
 FOREVER = 2**40  # the length in batches of a data set without end: grain needs a number

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 from jaxrnn.train.processes import is_first_process, to_host, together, with_keys
 
 FORMAT = "jaxrnn.train 2"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 from jaxrnn.train.record import short
 
 LOG = logging.getLogger("jaxrnn")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrnn.extra import need
+from jaxrnn._extra import need
 from jaxrnn.train.processes import with_keys
 from jaxrnn.train.run import Run
 from jaxrnn.train.state import State
