@@ -116,5 +116,5 @@ def test_tensors_of_two_kinds_or_of_none(more_kinds, monkeypatch):
     twin = KINDS[2]._replace(name="twin")
     monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, twin))
     state = {"weight_ih_l0": rng.randn(2 * H, F), "weight_hh_l0": rng.randn(2 * H, H)}
-    with pytest.raises(ValueError, match="of one kind of cell, got.* two and twin"):
+    with pytest.raises(ValueError, match=r"of one kind of cell, got.* two and twin"):
         jaxrnn.convert.from_torch(state)

@@ -11,6 +11,7 @@ which tests take four times as long as without, and half a minute more, hangs: i
 """
 
 import argparse
+import ast
 import concurrent.futures
 import os
 import pathlib
@@ -26,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.mutants.faults import MODULES, MUSEUM, Module
-from tests.mutants.planting import Fault, planted
+from tests.mutants.planting import Fault, function_in, planted
 
 ROOT = pathlib.Path(__file__).parents[2]
 COPIED = (
@@ -70,6 +71,7 @@ def first_failure(folder: pathlib.Path, tests: tuple, limit: float) -> str | Non
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "compiled"),
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "500",  # or the summary's lines end before the kind of an error
     }
     with subprocess.Popen(
         (*PYTEST, *tests),
@@ -122,8 +124,22 @@ def misplaced(module: Module, fault: Fault) -> str | None:
     try:
         planted((ROOT / module.path).read_text(), fault)
     except (ValueError, OSError) as error:
+        found = files_with(fault.function)
+        if found and module.path not in found:
+            return f"{error} {fault.function} is in {', '.join(found)}."
         return str(error)
     return None
+
+
+def files_with(function: str) -> list[str]:
+    """The files of the library that have a function of this name; none for a module's."""
+    paths = sorted((ROOT / "jaxrnn").rglob("*.py")) if function else []
+    trees = ((path, ast.parse(path.read_text())) for path in paths)
+    return [
+        str(path.relative_to(ROOT))
+        for path, tree in trees
+        if function_in(tree, function) is not None
+    ]
 
 
 def limits(modules: tuple, workers: int) -> dict:

@@ -500,7 +500,7 @@ PLANTED = (
     module(
         "jaxrnn/train/gradient.py",
         "tests/train/test_shared.py tests/train/test_population.py -k not sweep",
-        ("each part has denominators of its own", "_accumulated.objective", "term.total / weight", "term.total / _divisor(term.weight)"),
+        ("each part has denominators of its own", "_accumulated.objective", "term.total / weight", "term.total / divisor(term.weight)"),
         ("shared state is a sum over parts", "_moved", "jnp.where(moves, new - _base(old), 0) / parts", "jnp.where(moves, new - _base(old), 0)"),
         ("every part moves what is not floating", "_moved", "jnp.where(first, new - old, jnp.zeros_like(new))", "new - old"),
     ),

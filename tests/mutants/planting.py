@@ -56,6 +56,8 @@ def planted(source: str, fault: Fault) -> str:
             f"{fault.name}: expected one place for {fault.old!r} in "
             f"{fault.function or 'the module'}, got {len(places)}."
         )
+    if lost := unknown_names(tree, fault.function, instead) - set(places[0].names):
+        raise ValueError(f"{fault.name}: {', '.join(sorted(lost))} is no name there.")
     put(places[0], instead)
     text = ast.unparse(ast.fix_missing_locations(tree))
     if text == ast.unparse(ast.parse(source)):
@@ -110,6 +112,31 @@ def known_names(tree: ast.Module) -> set[str]:
     return found
 
 
+def unknown_names(
+    tree: ast.Module, function: str, instead: ast.expr | list[ast.stmt]
+) -> set[str]:
+    """Names that are read in `instead`, but are known neither there nor in the function,
+    one around it, the module or Python: they would fail whatever the fault is."""
+    whole = ast.Module(
+        instead if isinstance(instead, list) else [ast.Expr(instead)], []
+    )
+    names = [node for node in ast.walk(whole) if _named(node)]
+    read = {n.id for n in names if isinstance(n, ast.Name) and _read(n)}
+    own = {n.arg if isinstance(n, ast.arg) else n.id for n in names if not _read(n)}
+    around = function_in(tree, function.partition(".")[0])
+    assert around is not None
+    for node in ast.walk(around):
+        if isinstance(node, ast.Name):
+            own.add(node.id)
+        elif isinstance(node, ast.arg):
+            own.add(node.arg)
+        elif isinstance(node, ast.alias):
+            own.add(node.asname or node.name.split(".")[0])
+        elif isinstance(node, ast.FunctionDef):
+            own.add(node.name)
+    return read - own - known_names(tree) - set(dir(builtins))
+
+
 def places_of(
     pattern: ast.expr | list[ast.stmt], within: ast.AST, fixed: set[str] | None
 ) -> Iterator[Place]:
@@ -146,12 +173,9 @@ def same(a: Any, b: Any, fixed: set[str] | None, names: dict[str, str]) -> bool:
         return a == b
     if isinstance(a, ast.Name | ast.arg):
         old, new = (n.id if isinstance(n, ast.Name) else n.arg for n in (a, b))
-        if old != new:
-            free = fixed is not None and old not in fixed and new not in fixed
-            taken = new in names.values() and names.get(old) != new
-            if not free or taken or names.setdefault(old, new) != new:
-                return False
-        elif names.setdefault(old, new) != new:
+        free = fixed is not None and old not in fixed and new not in fixed
+        taken = new in names.values() and names.get(old) != new
+        if (old != new and not free) or taken or names.setdefault(old, new) != new:
             return False
     fields = [f for f in a._fields if f not in ("id", "arg") or not _named(a)]
     return all(same(getattr(a, f), getattr(b, f), fixed, names) for f in fields)
@@ -159,6 +183,10 @@ def same(a: Any, b: Any, fixed: set[str] | None, names: dict[str, str]) -> bool:
 
 def _named(node: ast.AST) -> bool:
     return isinstance(node, ast.Name | ast.arg)
+
+
+def _read(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
 
 
 def put(place: Place, instead: ast.expr | list[ast.stmt]) -> None:

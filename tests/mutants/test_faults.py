@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from tests.mutants.__main__ import misplaced
-from tests.mutants.faults import MODULES
+from tests.mutants.__main__ import files_with, misplaced
+from tests.mutants.faults import MODULES, module
 from tests.mutants.planting import Fault, planted
 
 
@@ -74,6 +74,7 @@ def test_a_fault_is_planted_in_the_tree(function, old, new, seen):
         ("outer.inner", "a", "b", "one place for 'a' in outer.inner, got 3"),
         ("outer.inner", "x", "b", "one place for 'x' in outer.inner, got"),
         ("outer.inner", "x + x", "x", "got 0"),  # one name is one name
+        ("outer.inner", "(x + y) * z", "x + spare", "spare is no name there"),
         ("outer.inner", "math.cos(a)", "a", "got 0"),  # an attribute is meant as it is
         ("outer.inner", "lax.sin(a)", "a", "got 0"),  # and so is a module
         ("outer.inner", "c > 4", "c", "got 0"),
@@ -83,6 +84,14 @@ def test_a_fault_is_planted_in_the_tree(function, old, new, seen):
 def test_a_fault_without_its_place(function, old, new, message):
     with pytest.raises(ValueError, match=message):
         plant(function, old, new)
+
+
+def test_two_names_are_two_names():
+    doubled = "def f(x):\n    return x + x\n"
+    for old in ("y + x", "x + y"):
+        with pytest.raises(ValueError, match="got 0"):
+            plant("f", old, "x", doubled)
+    assert "return x * 2" in plant("f", "y + y", "y * 2", doubled)
 
 
 def test_a_renamed_local_keeps_its_faults():
@@ -96,3 +105,12 @@ def test_a_renamed_local_keeps_its_faults():
         ).replace("select(c,", "select(deep,").replace("* c", "* deep").replace(
             "c < SIZE", "deep < SIZE"
         )
+
+
+def test_a_function_that_moved_is_found_again():
+    """In a file that has none of this name, and in one that is gone."""
+    assert "jaxrnn/cells/lstm.py" in files_with("lstm.init")
+    assert files_with("") == files_with("lstm.nothing") == []
+    for path in ("jaxrnn/cells/gru.py", "jaxrnn/cells/gone.py"):
+        lost = module(path, "tests", ("a fault", "lstm.init", "features", "3"))
+        assert "lstm.init is in jaxrnn/cells/lstm.py." in misplaced(lost, *lost.faults)
