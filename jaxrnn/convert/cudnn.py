@@ -70,7 +70,7 @@ def from_cudnn(
     cut = np.split(flat, np.cumsum(sizes)[:-1])
     cut = [a.reshape(shape) for a, shape in zip(cut, shapes, strict=True)]
     kernels, biases = cut[: 2 * len(cells)], cut[2 * len(cells) :]
-    read = partial(assemble, "weights", dtype=floating(dtype))
+    read = partial(assemble, "weights", dtype=floating(dtype), among=("lstm",))
     made = [
         read(kernels[n].T, kernels[n + 1].T, biases[n : n + 2])
         for n in range(0, 2 * len(cells), 2)

@@ -66,7 +66,8 @@ def _read(name: str, cell: Any, dtype: Any) -> Any:
         )
     wx, wh = (array(f"{name}: {n}", have[n]).T for n in FIELDS[:2])
     biases = [] if have["bias"] is None else [have["bias"]]
-    options = dict(dtype=dtype, titles=FIELDS, bn=have["bias_n"])
+    options = dict(dtype=dtype, titles=FIELDS, among=("simple_rnn", *HAS))
+    options |= dict(bn=have["bias_n"])
     params = assemble(name, wx, wh, biases, **options)
     if kind_of(params).name not in HAS:
         raise ValueError(

@@ -146,7 +146,8 @@ def _dense(name: str, from_x: Any, from_h: Any, dtype: Any) -> Any:
     biases = [part["bias"] for part in (from_x, from_h) if "bias" in part]
     if len(biases) > 1:
         raise ValueError(f"{name}: expected a bias on x or on h, got two.")
-    return assemble(name, from_x["kernel"], from_h["kernel"], biases, dtype=dtype)
+    kernels = from_x["kernel"], from_h["kernel"]
+    return assemble(name, *kernels, biases, dtype=dtype, among=("simple_rnn", *GATES))
 
 
 def _by_gate(name: str, parts: dict, gates: str, dtype: Any) -> Any:
@@ -168,9 +169,10 @@ def _by_gate(name: str, parts: dict, gates: str, dtype: Any) -> Any:
 
     wx, wh = packed("i", "kernel"), packed("h", "kernel")
     if gates == "ifgo":
-        return assemble(name, wx, wh, [packed("h", "bias")], dtype=dtype)
-    bn = arrays["hn", "bias"]
-    return assemble(name, wx, wh, [packed("i", "bias")], bn=bn, dtype=dtype)
+        biases = [packed("h", "bias")]
+        return assemble(name, wx, wh, biases, dtype=dtype, among=("lstm",))
+    options = dict(dtype=dtype, among=("gru",), bn=arrays["hn", "bias"])
+    return assemble(name, wx, wh, [packed("i", "bias")], **options)
 
 
 def _biased(gates: str, gate: str) -> str:

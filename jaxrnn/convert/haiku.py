@@ -153,14 +153,16 @@ def _read(name: str, parts: Mapping, dtype: Any) -> Any:
         wx, wh = _swap(w[:-hidden]), _swap(w[-hidden:])
         names = ("w", "w", "b, with Haiku's 1 on the forget gate")
         biases = [_swap(b), one]
-        return assemble(where, wx, wh, biases, dtype=dtype, titles=names)
+        options = dict(dtype=dtype, titles=names, among=("lstm",))
+        return assemble(where, wx, wh, biases, **options)
     if set(parts) == {"linear", "linear_1"}:
         from_x = names_of(where, parts["linear"], ("w", "b"))
         from_h = names_of(where, parts["linear_1"], ("w",), ("b",))
         biases = [p["b"] for p in (from_x, from_h) if "b" in p]
         names = ("linear.w", "linear_1.w", "linear.b + linear_1.b")
         w = from_x["w"], from_h["w"]
-        return assemble(where, *w, biases, dtype=dtype, titles=names)
+        options = dict(dtype=dtype, titles=names, among=("simple_rnn",))
+        return assemble(where, *w, biases, **options)
     raise ValueError(
         f"{where}: expected the linear layers of an LSTM or a VanillaRNN, got "
         f"{sorted(parts)}."

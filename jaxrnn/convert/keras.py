@@ -100,7 +100,8 @@ def _read(name: str, weights: list, dtype: Any) -> Any:
         )
     found = [array(f"{name}: {n}", a) for n, a in zip(NAMES, weights, strict=False)]
     wx, wh, *biases = found
-    read = partial(assemble, name, dtype=dtype, titles=(*NAMES, "bias[1]"))
+    options = dict(dtype=dtype, titles=(*NAMES, "bias[1]"), among=ORDERS)
+    read = partial(assemble, name, **options)
     if wh.ndim != 2 or wh.shape[1] != 3 * wh.shape[0]:
         return read(wx, wh, biases)
     if biases and biases[0].ndim == 1:

@@ -3,7 +3,7 @@
 A new kind is one entry in `KINDS`, and one in the table of each library that has it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,8 +78,7 @@ KINDS = (
 
 def kind_of(params: Any) -> Kind:
     """The kind of one cell's params."""
-    (found,) = [kind for kind in KINDS if kind.params is type(params)]
-    return found
+    return next(kind for kind in KINDS if kind.params is type(params))
 
 
 def named(name: str) -> Kind | None:
@@ -99,6 +98,7 @@ def assemble(
     *,
     dtype: np.dtype | None = None,
     titles: Sequence[str] = TITLES,
+    among: Collection[str],
     **fields: Any,
 ) -> Any:
     """One cell's params in NumPy, from another library's arrays.
@@ -109,6 +109,7 @@ def assemble(
         biases: ``[G H]`` each; they are added. None at all is zeros.
         dtype: of the params, from `floating`; None is the arrays' own.
         titles: what errors call wx, wh and the sum of `biases`, and then the fields.
+        among: the kinds that it may be, by name: those that the library has.
         fields: what else the params have, such as the GRU's ``bn [H]``.
 
     Raises:
@@ -131,22 +132,27 @@ def assemble(
         total(n, some, dtype) if some else None
         for n, some in zip(names, terms, strict=True)
     ]
-    return checked(name, *sums[:3], **dict(zip(fields, sums[3:], strict=True)))
+    rest = dict(zip(fields, sums[3:], strict=True))
+    return checked(name, *sums[:3], among=among, **rest)
 
 
-def checked(name: str, wx: Any, wh: Any, b: Any = None, **fields: Any) -> Any:
+def checked(
+    name: str, wx: Any, wh: Any, b: Any = None, *, among: Collection[str], **fields: Any
+) -> Any:
     """One cell's params in NumPy; the number of gates and the fields tell its kind.
 
     Args:
         name: what errors call the cell.
         wx, wh, b: ``[F, G H]``, ``[H, G H]`` and ``[G H]``; None is zeros.
+        among: the kinds that it may be, by name.
         fields: what else there is, by the name that it has in the params.
 
     Raises:
         ValueError: for shapes or dtypes that do not agree, or fields that no kind has.
     """
     fields = {field: a for field, a in fields.items() if a is not None}
-    kind = _found(name, wh, fields)
+    kinds = [kind for kind in KINDS if kind.name in among]
+    kind = _found(name, wh, fields, kinds)
     hidden = kind.hidden(wh, fields)
     width = len(kind.gates) * hidden
     if wx.ndim != 2 or wx.shape[1] != width or not len(wx):
@@ -155,7 +161,7 @@ def checked(name: str, wx: Any, wh: Any, b: Any = None, **fields: Any) -> Any:
             f"recurrent one is {list(wh.shape)}, got {list(wx.shape)}."
         )
     shapes = {"b": (width,)} | {n: f.shape(hidden) for n, f in kind.fields.items()}
-    parts = [wx, wh]
+    arrays = [wx, wh]
     for field, shape in shapes.items():
         part = b if field == "b" else fields.get(field)
         part = np.zeros(shape, wh.dtype) if part is None else part
@@ -165,19 +171,19 @@ def checked(name: str, wx: Any, wh: Any, b: Any = None, **fields: Any) -> Any:
             raise ValueError(
                 f"{name}: expected a {title} {list(shape)}, got {list(part.shape)}."
             )
-        parts.append(part)
-    dtypes = {part.dtype for part in parts}
+        arrays.append(part)
+    dtypes = {a.dtype for a in arrays}
     if len(dtypes) != 1:
         raise ValueError(
             f"{name}: expected weights of one dtype, got "
             f"{sorted(map(str, dtypes))}. Cast them first."
         )
-    return kind.params(*parts)
+    return kind.params(*arrays)
 
 
-def _found(name: str, wh: np.ndarray, fields: Mapping) -> Kind:
+def _found(name: str, wh: np.ndarray, fields: Mapping, kinds: list[Kind]) -> Kind:
     """The one kind that has this recurrent kernel and these fields."""
-    found = [kind for kind in KINDS if kind.fits(wh, fields)]
+    found = [kind for kind in kinds if kind.fits(wh, fields)]
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
@@ -185,7 +191,7 @@ def _found(name: str, wh: np.ndarray, fields: Mapping) -> Kind:
             f"{name}: expected weights of one kind of cell, got what fits "
             f"{' and '.join(kind.name for kind in found)}."
         )
-    if any(kind.fits(wh, {}) for kind in KINDS):
+    if any(kind.fits(wh, {}) for kind in kinds):
         titles = {f.title for k in KINDS for n, f in k.fields.items() if n in fields}
         owners = [f"a {k.name.upper()}" for k in KINDS if set(fields) <= set(k.fields)]
         raise ValueError(

@@ -72,7 +72,7 @@ def take_apart(cell: Cell, params: Any) -> Layers:
             field: np.array(array(f"{name}: {field}", a), order="C")
             for field, a in zip(params._fields, params, strict=True)
         }
-        made = checked(name, **weights)
+        made = checked(name, among=(kind.name,), **weights)
         if kind.hidden(made.wh, weights) != options["hidden"]:
             raise ValueError(
                 f"params: expected those of {show(spec)}, got wh {list(made.wh.shape)}."
@@ -116,8 +116,8 @@ def take_apart(cell: Cell, params: Any) -> Layers:
         if not more and not isinstance(params, tuple):
             more = " The params are what cell.init(key, features) returns."
         raise ValueError(f"{error}{more}") from error.__cause__
-    named = iter(merges)
-    _check_widths(found, [next(named) if len(one) == 2 else None for one in found])
+    merged = iter(merges)
+    _check_widths(found, [next(merged) if len(one) == 2 else None for one in found])
     return Layers(found, activations, merges)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.convert.foreign import of_torch
-from jaxrnn.convert.kinds import Kind, assemble, kind_of, named
+from jaxrnn.convert.kinds import assemble, kind_of, named
 from jaxrnn.convert.layers import check_options, no_bias, put_together, take_apart
 from jaxrnn.convert.weights import array, floating, numpys, pack
 
@@ -163,7 +163,9 @@ def _read(weights: Mapping, prefix: str, suffix: str, dtype: Any) -> Any:
     found = {
         n: array(f"state_dict: {prefix}{n}{suffix}", a) for n, a in weights.items()
     }
-    module, fields = _module(found)
+    matches = _matches(found)
+    module, kind = matches[0], named(matches[0].kind)
+    fields = {field: found[n].T for field, n in module.tensors.items()}
     titles = [
         called["weight_ih"],
         called["weight_hh"],
@@ -172,34 +174,36 @@ def _read(weights: Mapping, prefix: str, suffix: str, dtype: Any) -> Any:
     terms = [found[name] for name in biases]
     if biases and module.kept is not None:
         first, second = terms
-        hidden = len(second) // len(_kind(module).gates)
+        assert kind is not None
+        hidden = len(second) // len(kind.gates)
         zero = second.dtype.type(0)
         last = np.arange(len(second)) >= len(second) - hidden
         terms = [first, np.where(last, zero, second)]
         fields[module.kept] = second[-hidden:]
     kernels = found["weight_ih"].T, found["weight_hh"].T
     titles += [prefix + module.tensors.get(f, "bias_hh") + suffix for f in fields]
-    return assemble("state_dict", *kernels, terms, dtype=dtype, titles=titles, **fields)
+    options: dict[str, Any] = dict(
+        dtype=dtype, titles=titles, among=[m.kind for m in matches]
+    )
+    return assemble("state_dict", *kernels, terms, **options, **fields)
 
 
-def _kind(module: Module) -> Kind:
-    kind = named(module.kind)
-    assert kind is not None
-    return kind
+def _matches(found: Mapping[str, np.ndarray]) -> list[Module]:
+    """The modules that have these tensors: one, unless the tensors are nobody's.
 
-
-def _module(found: Mapping[str, np.ndarray]) -> tuple[Module, dict]:
-    """The module that has these tensors, and the fields of the params beyond the usual.
-
-    Where none has, one without more tensors, so that the shapes are complained about.
+    Then all that have tensors of these names, so that the shapes are complained about.
     """
     more = set(found) - set(PARTS)
-    for module in MODULES:
-        if set(module.tensors.values()) == more:
-            fields: dict[str, Any] = {f: found[n].T for f, n in module.tensors.items()}
-            if _kind(module).fits(found["weight_hh"].T, fields):
-                return module, fields
-    return Module("", {name: name for name in more}), {n: found[n].T for n in more}
+    names = [m for m in MODULES if set(m.tensors.values()) == more]
+    fits = []
+    for module in names:
+        kind, fields = (
+            named(module.kind),
+            {f: found[n].T for f, n in module.tensors.items()},
+        )
+        if kind is not None and kind.fits(found["weight_hh"].T, fields):
+            fits.append(module)
+    return fits or [m._replace(kept=None) for m in names] or [*MODULES]
 
 
 def to_torch(

@@ -8,7 +8,7 @@ scale: see `clip_outliers`.
 
 from jaxrnn.plot._ablation import ablation
 from jaxrnn.plot._accuracy import accuracy
-from jaxrnn.plot._axes import COLOURS
+from jaxrnn.plot._axes import COLOURS, MARKERS
 from jaxrnn.plot._contrast import contrast
 from jaxrnn.plot._gates import gate, gates, state
 from jaxrnn.plot._gradient_flow import gradient_flow
@@ -21,6 +21,7 @@ from jaxrnn.plot._traces import traces
 
 __all__ = [
     "COLOURS",
+    "MARKERS",
     "ablation",
     "accuracy",
     "clip_outliers",
