@@ -165,7 +165,7 @@ def _read(weights: Mapping, prefix: str, suffix: str, dtype: Any) -> Any:
     }
     matches = _matches(found)
     module, kind = matches[0], named(matches[0].kind)
-    fields = {field: found[n].T for field, n in module.tensors.items()}
+    fields: dict[str, Any] = {f: found[n].T for f, n in module.tensors.items()}
     titles = [
         called["weight_ih"],
         called["weight_hh"],
