@@ -180,17 +180,20 @@ GATED = tuple(n for n, cell in CELLS.items() if isinstance(cell.parts, jaxrnn.Ga
 STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
 
 
-def later(name: str) -> list[pytest.MarkDecorator]:
-    """Not in the quick suite: slow, or nightly where it is made of others."""
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Not in the quick suite: slow, or nightly where a cell is made of others."""
     return [pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow]
 
 
+def later(names: Any, quick: Any) -> list:
+    """Values of a parameter; those that are not among `quick` come later."""
+    return [pytest.param(n, marks=[] if n in quick else marks(n)) for n in names]
+
+
 def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:
-    """Parametrises ``name``; the cells that are not among `quick` come `later`."""
-    marks = lambda name: [] if quick is None or name in quick else later(name)
-    return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=marks(name)) for name in names]
-    )
+    """Parametrises ``name``; None: all cells are in the quick suite."""
+    quick = names if quick is None else quick
+    return pytest.mark.parametrize("name", later(names, quick))
 
 
 def randomise(key: int, tree: Any, scale: float = 0.6) -> Any:

@@ -24,7 +24,7 @@ EAGER = {"conv_general_dilated", "random_bits", "random_fold_in", "random_seed"}
 EAGER |= {"random_split", "random_unwrap", "random_wrap"}
 # These move whole elements about, and so they may be left to JAX for keys.
 MOVES = {"broadcast_in_dim", "concatenate", "copy", "dynamic_slice", "gather"}
-MOVES |= {"reshape", "select_n", "slice", "squeeze", "transpose"}
+MOVES |= {"reshape", "select_n", "slice", "squeeze", "stack", "transpose", "unstack"}
 
 
 def evaluate(f: Callable, *args: Any) -> Any:
@@ -116,7 +116,7 @@ def _function(eqn: Any) -> Callable:
     name, many = eqn.primitive.name, eqn.primitive.multiple_results
     if name in EAGER or (name in MOVES and _is_key(eqn.outvars[0].aval)):
         f = lambda *arrays: eqn.primitive.bind(*map(_to_jax, arrays), **eqn.params)
-        return lambda *arrays: [as_array(f(*arrays))]
+        return lambda *arrays: [as_array(a) for a in jax.tree.leaves(f(*arrays))]
     if name not in RULES:
         raise NotImplementedError(f"{name}: no rule in tests/laws/numpy_rules.py")
     f = RULES[name](**eqn.params)

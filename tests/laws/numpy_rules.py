@@ -133,7 +133,8 @@ def _(**_):
 
 @rule("convert_element_type")
 def _(new_dtype, **_):
-    return lambda a: a.astype(new_dtype)
+    real = not np.issubdtype(new_dtype, np.complexfloating)
+    return lambda a: (a.real if real else a).astype(new_dtype)
 
 
 @rule("bitcast_convert_type")
@@ -229,6 +230,11 @@ def _(dtype, shape, dimension, **_):
     ones = [-1 if axis == dimension else 1 for axis in range(len(shape))]
     line = np.arange(shape[dimension], dtype=dtype).reshape(ones)
     return lambda: np.broadcast_to(line, shape)
+
+
+@rule("empty2")
+def _(dtype, **_):
+    return lambda: np.zeros((), dtype)  # as XLA has it
 
 
 @rule("pad")
@@ -364,6 +370,8 @@ def _places(indices, shape, sizes, starts_of, batching, mode):
         for axis, other in batching:
             starts[axis] = place[other]
         inside = _clamped(starts, shape, sizes)
+        if inside != starts and mode == GatherScatterMode.PROMISE_IN_BOUNDS:
+            raise IndexError(f"promised to be inside {shape}: {starts}")
         dropped = inside != starts and mode != GatherScatterMode.CLIP
         yield place, None if dropped else _window(inside, sizes)
 
@@ -404,8 +412,9 @@ def _(dimension_numbers, mode, update_jaxpr, **_):
     pairs = [
         *zip(d.operand_batching_dims, d.scatter_indices_batching_dims, strict=True)
     ]
-    name = update_jaxpr.eqns[0].primitive.name if update_jaxpr.eqns else None
-    combine = ELEMENTWISE[name] if name else lambda old, new: new
+    combine = lambda old, new: new
+    if update_jaxpr is not None and update_jaxpr.eqns:
+        combine = ELEMENTWISE[update_jaxpr.eqns[0].primitive.name]
 
     def scatter(a, indices, updates):
         out, last = a.copy(), range(indices.ndim - 1, updates.ndim)

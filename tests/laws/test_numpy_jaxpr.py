@@ -58,7 +58,7 @@ def looped(x):
 def by_index(x):
     order = jnp.argsort(x[:, 0])
     return (
-        jnp.take(x, order, 0) + x[jnp.array([2, 0, 0])] * x[1, jnp.array([3, -1, 5, 0])]
+        jnp.take(x, order, 0) + x[jnp.array([2, 0, 0])] * x[1, jnp.array([3, -1, 2, 0])]
     )
 
 
@@ -190,7 +190,7 @@ NO_GRADIENT = ("while",)  # JAX has none
 
 def chain(seed: int):
     """Five pieces, one after the other, each on what is at most 1."""
-    names = [name for name in PIECES if name not in NO_GRADIENT]
+    names = [name for name in PIECES if name not in (*NO_GRADIENT, "float32")]
     names = np.random.RandomState(seed).choice(names, 5)
 
     def run(x):
@@ -222,8 +222,9 @@ def by_xla():
 @pytest.mark.parametrize("name", ALL)
 def test_numpy_gives_what_xla_gives(name):
     got = evaluate(functools.partial(everything, name), X, DX)
-    # chains of functions with large derivatives: a digit more of rounding
-    assert_close(got, by_xla()[name], 1e-11 if name in CHAINS else 1e-12)
+    # XLA has another tanh of float32; a chain has large derivatives
+    tolerance = {"float32": 1e-6} | dict.fromkeys(CHAINS, 1e-11)
+    assert_close(got, by_xla()[name], tolerance.get(name, 1e-12))
 
 
 def test_a_program_is_traced_once():
@@ -245,7 +246,7 @@ def test_other_shapes_and_dtypes_are_refused(wrong):
     [
         ("fft", jnp.fft.fft),
         ("cholesky", lambda x: jnp.linalg.cholesky(x @ x.T)),
-        ("debug_callback", lambda x: (jax.debug.print("{x}", x=x), x)[1]),
+        ("debug_print", lambda x: (jax.debug.print("{x}", x=x), x)[1]),
         ("pure_callback", lambda x: jax.pure_callback(np.sin, x, x)),
         ("igamma", lambda x: jax.jit(lambda x: lax.igamma(x, x))(x)),  # inside
     ],

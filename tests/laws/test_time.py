@@ -30,7 +30,7 @@ from tests.laws.cases import (
     each,
     example,
     floats,
-    later,
+    marks,
     weighed,
     weights_of,
     with_grads,
@@ -167,7 +167,7 @@ REMAT = [
     pytest.param(
         name,
         reverse,
-        marks=later(name) if reverse and name not in ("own_gated", "bare") else [],
+        marks=marks(name) if reverse and name not in ("own_gated", "bare") else [],
         id=f"{name}-{'reverse' if reverse else 'forward'}",
     )
     for name in CELLS
@@ -277,7 +277,7 @@ def test_inputs_that_saturate_every_gate_leave_all_finite(name, size):
 
 
 WAYS = [
-    pytest.param(name, engine, reverse, remat, marks=later(name))
+    pytest.param(name, engine, reverse, remat, marks=marks(name))
     for name in CELLS
     for engine in ENGINES
     for reverse in (False, True)
