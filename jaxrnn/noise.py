@@ -112,11 +112,12 @@ def row_bits(key: NoiseKey, batch_ndim: int | None, shape: tuple) -> jax.Array:
         )
     length, event = shape[0], shape[1 + batch_ndim :]
     width = math.prod(event)
+    words = -(-width // 2)
 
     def of_row(key):
-        pairs = jax.random.bits(key, (length, -(-width // 2)), jnp.uint32)
+        pairs = jax.random.bits(key, (length, words), jnp.uint32)
         halves = jax.lax.bitcast_convert_type(pairs, jnp.uint16)
-        return halves.reshape(length, -1)[:, :width].reshape(length, *event)
+        return halves.reshape(length, 2 * words)[:, :width].reshape(length, *event)
 
     for _ in range(batch_ndim):
         of_row = jax.vmap(of_row, out_axes=1)
