@@ -83,16 +83,17 @@ class DeepParams(NamedTuple):
     scale: jax.Array
     shift: jax.Array
     down: jax.Array
+    gain: jax.Array
 
 
 def own_deep(hidden: int, shown: int) -> jaxrnn.Cell:
-    """A user's LSTM whose state equation has params: a peephole from the new c to o, a
-    layer norm of c, and a projection, so that h is narrower than c."""
+    """A user's LSTM whose state equation and output have params: a peephole from the new
+    c to o, a layer norm of c, a projection, so that h is narrower than c, and a gain."""
 
     def init(key, features):
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 7)
         shapes = [(features, 4 * hidden), (shown, 4 * hidden)]
-        shapes += [(hidden,)] * 3 + [(hidden, shown)]
+        shapes += [(hidden,)] * 3 + [(hidden, shown), (shown,)]
         pairs = zip(keys, shapes, strict=True)
         return DeepParams(*(0.3 * jax.random.normal(k, s) for k, s in pairs))
 
@@ -123,7 +124,7 @@ def own_deep(hidden: int, shown: int) -> jaxrnn.Cell:
         recur=recur,
         gates=gates,
         update=update,
-        output=lambda p, c: c.h,
+        output=lambda p, c: times(p.gain, c.h),
     )
 
 

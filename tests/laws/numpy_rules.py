@@ -257,16 +257,11 @@ def _(padding_config, **_):
 # Sums and the like.
 
 
-def _reduction(f, empty=None):
-    def make(axes, **_):
-        start = {} if empty is None else {"initial": empty}
-        return lambda a: f(a, tuple(axes), dtype=a.dtype, **start)
-
-    return make
-
-
-RULES["reduce_sum"] = _reduction(np.sum)
-RULES["reduce_prod"] = _reduction(np.prod)
+# NumPy sums integers in a wider type, JAX in their own.
+for _name, _function in {"reduce_sum": np.sum, "reduce_prod": np.prod}.items():
+    RULES[_name] = lambda axes, f=_function, **_: (
+        lambda a: f(a, tuple(axes), dtype=a.dtype)
+    )
 for _name, _function in {
     "reduce_max": np.max,
     "reduce_min": np.min,
