@@ -83,16 +83,17 @@ class DeepParams(NamedTuple):
     scale: jax.Array
     shift: jax.Array
     down: jax.Array
+    gain: jax.Array
 
 
 def own_deep(hidden: int, shown: int) -> jaxrnn.Cell:
-    """A user's LSTM whose state equation has params: a peephole from the new c to o, a
-    layer norm of c, and a projection, so that h is narrower than c."""
+    """A user's LSTM whose state equation and output have params: a peephole from the new
+    c to o, a layer norm of c, a projection, so that h is narrower than c, and a gain."""
 
     def init(key, features):
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 7)
         shapes = [(features, 4 * hidden), (shown, 4 * hidden)]
-        shapes += [(hidden,)] * 3 + [(hidden, shown)]
+        shapes += [(hidden,)] * 3 + [(hidden, shown), (shown,)]
         pairs = zip(keys, shapes, strict=True)
         return DeepParams(*(0.3 * jax.random.normal(k, s) for k, s in pairs))
 
@@ -123,7 +124,7 @@ def own_deep(hidden: int, shown: int) -> jaxrnn.Cell:
         recur=recur,
         gates=gates,
         update=update,
-        output=lambda p, c: c.h,
+        output=lambda p, c: times(p.gain, c.h),
     )
 
 
@@ -166,6 +167,8 @@ CELLS: dict[str, jaxrnn.Cell] = {
     ),
     # all float64: what is rounded nowhere; test_precision.py has narrower dtypes
     "precision": jaxrnn.precision(own_gated(H), compute=jnp.float64),
+    # without a key: what its noise does is test_noise.py's
+    "dropout": jaxrnn.noise.dropout(own_gated(H), 0.4),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
 # runs it for these, `make slow` for the rest, and `make nightly` for those below, which are
@@ -174,21 +177,24 @@ QUICK = ("lstm", "own_gated", "stack", "bidirectional")
 NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
 NIGHTLY += ("deep_bidirectional",)
 BUILT_IN = ("simple_rnn", "simple_rnn_relu", "lstm", "gru")
-GATED = (*BUILT_IN, "own_gated", "own_deep", "with_carries", "precision")
+GATED = tuple(n for n, cell in CELLS.items() if isinstance(cell.parts, jaxrnn.Gated))
 STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
 
 
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Not in the quick suite: slow, or nightly where a cell is made of others."""
+    return [pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow]
+
+
+def later(names: Any, quick: Any) -> list:
+    """Values of a parameter; those that are not among `quick` come later."""
+    return [pytest.param(n, marks=[] if n in quick else marks(n)) for n in names]
+
+
 def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:
-    """Parametrises ``name``; the cells that are not among `quick` are slow, or nightly."""
-
-    def marks(name):
-        when = pytest.mark.nightly if name in NIGHTLY else pytest.mark.slow
-        later = quick is not None and name not in quick
-        return [when] * later
-
-    return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=marks(name)) for name in names]
-    )
+    """Parametrises ``name``; None: all cells are in the quick suite."""
+    quick = names if quick is None else quick
+    return pytest.mark.parametrize("name", later(names, quick))
 
 
 def randomise(key: int, tree: Any, scale: float = 0.6) -> Any:
@@ -207,11 +213,13 @@ def randomise(key: int, tree: Any, scale: float = 0.6) -> Any:
 def example(name: str, batch: tuple = (B,), steps: int = T) -> tuple:
     """Random ``(params, carry, xs)`` for a cell of the table."""
     cell = CELLS[name]
+    x = jax.ShapeDtypeStruct((*batch, F), jnp.zeros(()).dtype)
+    # shapes alone: to run `init` would compile it
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
+    carry = jax.eval_shape(cell.initial_carry, params, x)
     with jax.ensure_compile_time_eval():  # so that no trace's values are cached
         xs = jnp.asarray(np.random.RandomState(7).randn(steps, *batch, F))
-        params = randomise(1, cell.init(jax.random.key(0), F))
-        x = jax.ShapeDtypeStruct((*batch, F), xs.dtype)
-        return params, randomise(2, cell.initial_carry(params, x)), xs
+        return randomise(1, params), randomise(2, carry), xs
 
 
 def by_hand(cell, params, carry, xs, valid, resets, reverse=False):
@@ -259,20 +267,34 @@ def _loop(cell, params, carry, xs, control):
     return carry, jax.tree.map(lambda *a: jnp.stack(a), *hs)
 
 
-def weighed(tree: Any) -> jax.Array:
+def weights_of(tree: Any) -> list:
+    """A random weight for each float in a tree of arrays, or of their types."""
+    shapes = [a.shape for a in floats(tree)]
+    return [np.random.RandomState(i).randn(*shape) for i, shape in enumerate(shapes)]
+
+
+def floats(tree: Any) -> list:
+    return [a for a in jax.tree.leaves(tree) if jnp.issubdtype(a.dtype, jnp.floating)]
+
+
+def weighed(tree: Any, weights: Any = None) -> jax.Array:
     """A scalar in which each number of a tree has a weight of its own."""
-    leaves = jax.tree.leaves(tree)
-    leaves = [a for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
-    weights = [np.random.RandomState(i).randn(*a.shape) for i, a in enumerate(leaves)]
-    return sum(jnp.sum(w * jnp.sin(a)) for w, a in zip(weights, leaves, strict=True))
+    weights = weights_of(tree) if weights is None else weights
+    leaves = zip(weights, floats(tree), strict=True)
+    return sum(jnp.sum(w * jnp.sin(a)) for w, a in leaves)
 
 
-def with_grads(run: Callable) -> Callable:
-    """``(params, carry, xs, *rest) -> (outputs, gradients)`` of ``run(...)``'s outputs."""
+def with_grads(run: Callable, weighs: bool = False) -> Callable:
+    """``(params, carry, xs, *rest) -> (outputs, gradients)`` of ``run(...)``'s outputs.
+
+    Where it `weighs`, the last argument are the outputs' weights, as `weights_of` gives
+    them: rows of a batch then have theirs wherever they are.
+    """
 
     def loss(params, carry, xs, *rest):
+        rest, weights = (rest[:-1], rest[-1]) if weighs else (rest, None)
         out = run(params, carry, xs, *rest)
-        return weighed(out), out
+        return weighed(out, weights), out
 
     def both(params, carry, xs, *rest):
         f = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True, allow_int=True)

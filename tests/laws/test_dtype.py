@@ -5,12 +5,23 @@ import jax.numpy as jnp
 import pytest
 
 import jaxrnn
-from tests.laws.cases import CELLS, B, F, T, assert_close, example, weighed
+from tests.laws import programs
+from tests.laws.cases import (
+    CELLS,
+    STEPS,
+    B,
+    F,
+    T,
+    assert_close,
+    each,
+    example,
+    weighed,
+    with_grads,
+)
+from tests.laws.numpy_jaxpr import evaluate
 
 FLOATS = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64)
-names = pytest.mark.parametrize(
-    "name", ["simple_rnn", "lstm", "gru", "own_gated", "stack"]
-)
+floats = pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.__name__)
 
 
 def cast(tree, dtype):
@@ -18,13 +29,8 @@ def cast(tree, dtype):
     return jax.tree.map(lambda a: a.astype(dtype) if floats(a) else a, tree)
 
 
-@names
-@pytest.mark.parametrize("of_params", FLOATS, ids=lambda d: d.__name__)
-@pytest.mark.parametrize("of_x", FLOATS, ids=lambda d: d.__name__)
-def test_the_carry_is_a_fixed_point(name, of_params, of_x):
+def check_fixed_point(name, of_params, of_x):
     cell = CELLS[name]
-    if name == "own_gated" and of_params != of_x:
-        return  # its gain is as wide as its params; the table is about x and params
     params, _, xs = example(name)
     params, x = cast(params, of_params), cast(xs[0], of_x)
     start = cell.initial_carry(params, x)
@@ -32,25 +38,30 @@ def test_the_carry_is_a_fixed_point(name, of_params, of_x):
     dtypes = lambda t: [a.dtype for a in jax.tree.leaves(t)]
     assert dtypes(carry) == dtypes(start)
     wide = jnp.promote_types(of_params, of_x)
-    assert h.dtype == wide
-    assert all(d in (wide, jnp.int32) for d in dtypes(start))
+    for kinds in (dtypes(h), dtypes(start)):
+        assert all(d in (wide, jnp.int32) for d in kinds)
 
 
-@names
+@each([name for name in STEPS if name != "precision"])
+@floats
+def test_the_carry_is_a_fixed_point(name, dtype):
+    check_fixed_point(name, dtype, dtype)
+
+
+@each(("simple_rnn", "lstm", "gru", "stack"), quick=("lstm",))
+@pytest.mark.parametrize("of_params", FLOATS, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("of_x", FLOATS, ids=lambda d: d.__name__)
+def test_the_carry_is_a_fixed_point_for_inputs_of_another_dtype(name, of_params, of_x):
+    check_fixed_point(name, of_params, of_x)
+
+
+@each(quick=("lstm", "bare", "stack"))
 def test_float32_laws(name):
     """Step, batch and transform in float32 to its own precision: both engines."""
-    args = [cast(t, jnp.float32) for t in example(name)]
-    f = lambda engine: jax.jit(
-        jax.value_and_grad(
-            lambda p, c, x: weighed(
-                jaxrnn.unroll(CELLS[name], p, c, x, engine=engine)
-            ).astype(jnp.float32),
-            (0, 2),
-        )
-    )(*args)
-    assert_close(
-        f("auto"), f("scan"), tolerance=2e-6
-    )  # sums of T*B products in float32
+    args = [cast(tree, jnp.float32) for tree in programs.given(name)]
+    # sums of T*B products in float32, of numbers of about 1
+    f = lambda engine: evaluate(with_grads(programs.unrolled(name, engine)), *args)
+    assert_close(f("auto"), f("scan"), tolerance=2e-6)
 
 
 @pytest.mark.parametrize("make", [jaxrnn.simple_rnn, jaxrnn.lstm, jaxrnn.gru])
@@ -71,4 +82,5 @@ def test_strict_promotion():
     params, carry, xs = example("lstm")
     assert xs.shape == (T, B, F)
     with jax.numpy_dtype_promotion("strict"):
-        jax.grad(lambda p: weighed(jaxrnn.unroll(CELLS["lstm"], p, carry, xs)))(params)
+        f = lambda p: weighed(jaxrnn.unroll(CELLS["lstm"], p, carry, xs))
+        jax.make_jaxpr(jax.grad(f))(params)

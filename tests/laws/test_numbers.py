@@ -182,12 +182,13 @@ MEMORY = {
     ("lstm", "precision, float16"): (2e-3, 2e-2),
     ("gru", "precision, float16"): (2e-3, 2e-3),
 }
+QUICK_MEMORY = ("lstm", "float32")
 
 
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
-        pytest.param(*case, marks=() if case[1] == "float32" else pytest.mark.slow)
+        pytest.param(*case, marks=() if case == QUICK_MEMORY else pytest.mark.slow)
         for case in MEMORY
     ],
 )

@@ -21,8 +21,11 @@ from tests.laws.cases import (
     assert_close,
     bare,
     example,
+    later,
+    marks,
     weighed,
 )
+from tests.laws.numpy_jaxpr import evaluate
 from tests.laws.test_dtype import FLOATS, cast
 
 HALVES = ("bfloat16", "float16")
@@ -31,6 +34,8 @@ HALVES = ("bfloat16", "float16")
 BUDGET = {"bfloat16": 0.04, "float16": 5e-3, "float32": 2e-6}
 NAMES = ("lstm", "own_gated", "bare")
 names = pytest.mark.parametrize("name", NAMES)
+# Of what must be compiled: a gated cell, and one whose step alone is known.
+compiled_ones = pytest.mark.parametrize("name", later(NAMES, quick=("lstm", "bare")))
 halves = pytest.mark.parametrize("half", HALVES)
 dtypes = lambda tree: {a.dtype.name for a in jax.tree.leaves(tree)}
 
@@ -54,12 +59,18 @@ def run(cell, params, xs, **options):
 @functools.cache
 def float64(name):
     params, xs = cast(in_float32(name), jnp.float64)
-    return jax.jit(functools.partial(run, CELLS[name]))(params, xs)
+    return evaluate(functools.partial(run, CELLS[name]), params, xs)
+
+
+@functools.cache
+def compiled(name, half, engine=AUTO):
+    cell = jaxrnn.precision(CELLS[name], compute=half)
+    return jax.jit(functools.partial(run, cell, engine=engine))
 
 
 def worst(got, want):
     """The largest error of a leaf, relative to the largest number of that leaf."""
-    off = lambda a, b: float(jnp.abs(a.astype(float) - b).max() / jnp.abs(b).max())
+    off = lambda a, b: float(np.abs(a.astype(float) - b).max() / np.abs(b).max())
     return max(jax.tree.leaves(jax.tree.map(off, got, want)))
 
 
@@ -68,14 +79,30 @@ def test_all_float64_is_the_cell_itself(name):
     params, xs = example(name)[::2]
     wide = dict(compute=jnp.float64, carry=jnp.float64, accum=jnp.float64)
     cell = jaxrnn.precision(CELLS[name], **wide)
-    assert_close(run(cell, params, xs), run(CELLS[name], params, xs))
+    got, want = (
+        evaluate(functools.partial(run, c), params, xs) for c in (cell, CELLS[name])
+    )
+    assert_close(got, want)
+
+
+# Of lstm each dtype in each place, and all pairs of all cells later.
+PAIRS = [(jnp.bfloat16, jnp.float32), (jnp.float32, jnp.float64)]
+PAIRS += [(jnp.float16, jnp.bfloat16), (jnp.float64, jnp.float16)]
 
 
 @pytest.mark.parametrize(
-    "name", ["lstm", *(pytest.param(n, marks=pytest.mark.slow) for n in NAMES[1:])]
+    ("name", "compute", "carry"),
+    [
+        pytest.param(
+            *(name, compute, carry),
+            marks=marks(name) * (name != "lstm" or (compute, carry) not in PAIRS),
+            id=f"{name}-{compute.__name__}-{carry.__name__}",
+        )
+        for name in NAMES
+        for compute in FLOATS
+        for carry in FLOATS
+    ],
 )
-@pytest.mark.parametrize("carry", FLOATS, ids=lambda d: d.__name__)
-@pytest.mark.parametrize("compute", FLOATS, ids=lambda d: d.__name__)
 def test_each_dtype_is_what_was_asked_for(name, compute, carry):
     """The carry is a fixed point, whatever the dtypes of params and inputs are."""
     cell = jaxrnn.precision(CELLS[name], compute=compute, carry=carry)
@@ -193,16 +220,14 @@ def test_what_waits_for_the_backward_pass_is_in_compute():
     assert names == [{"float32"}, {"float64"}, {"bfloat16"}, {"float32"}]
 
 
-@names
+@compiled_ones
 @halves
 @pytest.mark.parametrize(
     "engine",
     [pytest.param(AUTO, id="auto"), pytest.param("scan", marks=pytest.mark.slow)],
 )
 def test_error_against_float64_stays_in_budget(name, half, engine):
-    cell = jaxrnn.precision(CELLS[name], compute=half)
-    got = jax.jit(functools.partial(run, cell, engine=engine))(*in_float32(name))
-    error = worst(got, float64(name))
+    error = worst(compiled(name, half, engine)(*in_float32(name)), float64(name))
     assert BUDGET[half] / 30 < error < BUDGET[half]
 
 
@@ -210,17 +235,20 @@ def test_error_against_float64_stays_in_budget(name, half, engine):
 def test_float32_by_default(name):
     """compute=None is JAX's default float, carry and accum at least float32."""
     cell = jaxrnn.precision(CELLS[name], compute="float32")
-    got = jax.jit(functools.partial(run, cell))(*in_float32(name))
+    got = evaluate(functools.partial(run, cell), *in_float32(name))
     assert worst(got, float64(name)) < BUDGET["float32"]
     assert dtypes(got) - {"int32"} == {"float32"}
     cell = jaxrnn.precision(CELLS[name], accum="float64")  # x64 is on
-    assert_close(run(cell, *example(name)[::2]), run(CELLS[name], *example(name)[::2]))
+    got, want = (
+        evaluate(functools.partial(run, c), *example(name)[::2])
+        for c in (cell, CELLS[name])
+    )
+    assert_close(got, want)
 
 
 @halves
 def test_gradients_of_weights_are_not_rounded_to_compute(half):
-    cell = jaxrnn.precision(CELLS["lstm"], compute=half)
-    _, (dparams, _) = jax.jit(functools.partial(run, cell))(*in_float32("lstm"))
+    _, (dparams, _) = compiled("lstm", half)(*in_float32("lstm"))
     for g in dparams:
         assert float(jnp.mean(g.astype(half).astype(g.dtype) == g)) < 0.1
 
@@ -252,12 +280,11 @@ def test_a_float32_carry_keeps_small_increments():
     assert worst(long("bfloat16"), long("float64")) > 0.3
 
 
-@names
+@compiled_ones
 @halves
 def test_gradients_of_saturated_gates_are_finite(name, half):
     params, xs = in_float32(name)
-    cell = jaxrnn.precision(CELLS[name], compute=half)
-    out, grads = jax.jit(functools.partial(run, cell))(params, xs * 2000)
+    out, grads = compiled(name, half)(params, xs * 2000)
     for a in jax.tree.leaves((out, grads)):
         assert np.isfinite(np.asarray(a, float)).all()
 

@@ -64,7 +64,14 @@ FAMILIES: dict[str, Callable] = {
         jaxrnn.bidirectional(jaxrnn.simple_rnn(2, activation=bent(a))),
     ),
     "precision": lambda a: jaxrnn.precision(own_gated(H, a), compute=jnp.float64),
+    "dropout": lambda a: jaxrnn.noise.dropout(own_gated(H, a), a),
 }
+
+
+def family(name: str) -> Callable:
+    """``number -> cell``; a cell whose own numbers cannot be traced reads another's."""
+    inside = lambda a: jaxrnn.stack(own_gated(F // 2, a), CELLS[name])
+    return FAMILIES.get(name, inside)
 
 
 def loss(out: Any) -> jax.Array:
@@ -208,7 +215,7 @@ def hyperparameters(run, args):
     _, _, xs, lengths, resets = args
 
     def f(rate, xs):
-        cell = FAMILIES[run.name](rate)
+        cell = family(run.name)(rate)
         params = cell.init(jax.random.key(0), F)
         noise = randomise(1, params, 0.2)
         params = jax.tree.map(jnp.add, params, noise)

@@ -15,24 +15,20 @@ from tests.transformations.table import PLAIN, TRANSFORMATIONS, Run
 T, B = 4, 4
 LENGTHS = np.array([T, 2, 0, 3])
 RESETS = np.random.RandomState(4).rand(T, B) < 0.3
-# The quick suite has the cell that uses every freedom, under these.
+# The quick suite has the cell that uses every freedom, under what no other test of the
+# suite has: test_time has jit and gradients, test_sharding has shards, test_guards the
+# checks of promotion.
 QUICK = "own_gated"
 UNDER = (
-    "jit",
     "eval_shape",
-    "grad (params, carry, inputs)",
     "jvp of grad",
     "vmap over the batch, out along another axis",
     "scan of unroll",
-    "shard_map over the batch, 4 devices",
-    "shard_map over a population, 4 devices",
     "export with symbolic time and batch, stored",
     "checking_leaks",
-    'numpy_dtype_promotion("strict")',
-    'numpy_rank_promotion("raise")',
 )
 # And `make slow` these, each of another kind, under all of them.
-SLOW = ("lstm", QUICK, "bare", "stack", "bidirectional")
+SLOW = ("lstm", QUICK, "own_deep", "bare", "stack", "bidirectional")
 
 
 def marks(name, transformation):
