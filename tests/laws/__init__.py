@@ -38,6 +38,7 @@ LAWS = (
         """`unroll` equals a Python loop of `step`, in value and in every gradient
         (params, carry, xs), by every engine.""",
         """laws/test_time.py::test_equals_a_loop_of_step
+        laws/test_time.py::test_each_direction_is_its_own_unroll
         laws/test_time.py::test_without_options_equals_all_valid
         laws/test_time.py::test_compiled_it_is_the_same
         laws/test_dtype.py::test_float32_laws""",

@@ -20,6 +20,7 @@ from tests.laws.cases import (
     assert_close,
     each,
     floats,
+    most,
     weights_of,
     with_grads,
 )
@@ -49,7 +50,7 @@ def picked(args, which):
     )
 
 
-@each()
+@most()
 @pytest.mark.parametrize("batch", [(B,), (2, B)], ids=str)
 def test_a_batch_equals_its_rows(name, batch):
     """In value and gradients, which for params are the sum of the rows'."""
@@ -65,7 +66,7 @@ def test_a_batch_equals_its_rows(name, batch):
     assert_close(total, dparams)
 
 
-@each()
+@most()
 def test_rows_permuted_outputs_permuted(name):
     args, order = (*programs.given(name), programs.weights(name)), np.array([2, 0, 1])
     (last, hs), (dparams, dcarry, dxs) = programs.gradients(name)(*args)
@@ -81,7 +82,7 @@ def test_vmap_over_the_batch_equals_the_batch(name):
     assert_close(evaluate(run, *args), programs.values(name)(*args))
 
 
-@each(STEPS)
+@most(STEPS)
 def test_a_step_without_batch(name):
     params, carry, xs = programs.given(name)[:3]
     whole = programs.step(name)(params, carry, xs[0])
