@@ -65,6 +65,7 @@ LAWS = (
         """A batch equals its rows one by one; any number of batch dimensions; `vmap`
         equals a loop; rows permuted, outputs permuted.""",
         """laws/test_batch.py::test_a_batch_equals_its_rows
+        laws/test_batch.py::test_a_batch_of_batches_equals_its_batches
         laws/test_batch.py::test_rows_permuted_outputs_permuted
         laws/test_batch.py::test_vmap_over_the_batch_equals_the_batch
         laws/test_batch.py::test_a_step_without_batch""",

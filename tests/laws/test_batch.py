@@ -51,19 +51,27 @@ def picked(args, which):
 
 
 @most()
-@pytest.mark.parametrize("batch", [(B,), (2, B)], ids=str)
-def test_a_batch_equals_its_rows(name, batch):
+def test_a_batch_equals_its_rows(name):
     """In value and gradients, which for params are the sum of the rows'."""
-    args = *programs.given(name, batch), programs.weights(name, batch)
-    (last, hs), (dparams, *dothers) = programs.gradients(name, batch=batch)(*args)
-    parts = programs.gradients(name, batch=batch[1:])
+    args = *programs.given(name), programs.weights(name)
+    (last, hs), (dparams, *dothers) = programs.gradients(name)(*args)
+    parts = programs.gradients(name, batch=())
     total = jax.tree.map(np.zeros_like, dparams)
-    for b in range(batch[0]):
+    for b in range(B):
         got, (dpart, *drow) = parts(*picked(args, b))
         assert_close(got, (rows(last, 0, b), rows(hs, 1, b)))
         assert_close(drow, [rows(d, axis, b) for axis, d in enumerate(dothers)])
         total = jax.tree.map(np.add, total, dpart)
     assert_close(total, dparams)
+
+
+@most()
+def test_a_batch_of_batches_equals_its_batches(name):
+    args = programs.given(name, (2, B))
+    last, hs = programs.values(name, batch=(2, B))(*args)
+    for b in range(2):
+        got = programs.values(name)(*picked((*args, []), b)[:-1])
+        assert_close(got, (rows(last, 0, b), rows(hs, 1, b)))
 
 
 @most()

@@ -31,6 +31,7 @@ from tests.laws.cases import (
     each,
     example,
     floats,
+    later,
     marks,
     most,
     weighed,
@@ -43,7 +44,26 @@ engines = pytest.mark.parametrize("engine", ENGINES)
 directions = pytest.mark.parametrize(
     "reverse", [False, True], ids=["forward", "reverse"]
 )
-few = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+def in_directions(forward, reverse):
+    """Parametrises ``name`` and ``reverse``; what is not named comes later."""
+    quick = {False: forward, True: reverse}
+    return pytest.mark.parametrize(
+        ("name", "reverse"),
+        [
+            pytest.param(
+                *(name, backwards),
+                marks=[] if name in quick[backwards] else marks(name),
+                id=f"{name}-{'reverse' if backwards else 'forward'}",
+            )
+            for name in CELLS
+            for backwards in quick
+        ],
+    )
+
+
+few = settings(max_examples=8, deadline=None, derandomize=True)
 lengths_ = st.lists(st.sampled_from([0, 1, 3, T - 1, T]), min_size=B, max_size=B)
 lengths_ = lengths_.map(np.array)
 bools = arrays(bool, (T, B))
@@ -55,8 +75,8 @@ def told(name, *control):
     return *programs.given(name)[:3], *control, programs.weights(name)
 
 
-@each()
-@directions
+# Of what is made of other cells the order of time is the others' business.
+@in_directions(forward=CELLS, reverse=set(CELLS) - set(NIGHTLY))
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
@@ -95,7 +115,7 @@ def test_each_direction_is_its_own_unroll(reverse, lengths, mask, resets):
 HALVES: dict = {}  # by cell and direction
 
 
-@each()
+@most()
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools, junk=st.sampled_from(JUNK))
@@ -130,7 +150,7 @@ def test_without_options_equals_all_valid(name):
     assert_close(got, programs.oracle(name, True)(*args, weights_of(got[0])))
 
 
-@each(STEPS)
+@most(STEPS)
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
@@ -197,20 +217,7 @@ def test_reverse_is_flip_run_flip_of_the_valid_part(name):
 
 
 # What is recomputed is the engines' business, so backwards two cells show it.
-BACKWARDS, FORWARDS = ("own_gated", "bare"), set(CELLS) - set(NIGHTLY)
-REMAT = [
-    pytest.param(
-        name,
-        reverse,
-        marks=[] if name in (BACKWARDS if reverse else FORWARDS) else marks(name),
-        id=f"{name}-{'reverse' if reverse else 'forward'}",
-    )
-    for name in CELLS
-    for reverse in (False, True)
-]
-
-
-@pytest.mark.parametrize(("name", "reverse"), REMAT)
+@in_directions(forward=set(CELLS) - set(NIGHTLY), reverse=("own_gated", "bare"))
 def test_remat_changes_nothing(name, reverse):
     args = *programs.given(name), programs.weights(name)
     got = programs.gradients(name, "auto", reverse, remat=2)(*args)
@@ -219,7 +226,7 @@ def test_remat_changes_nothing(name, reverse):
 
 @engines
 @directions
-@pytest.mark.parametrize("remat", [3, "auto", 1, T, 100])
+@pytest.mark.parametrize("remat", later([3, "auto", 1, T, 100], quick=[3]))
 def test_any_number_of_steps_between_stored_carries(
     engine, reverse, remat, monkeypatch
 ):
@@ -236,7 +243,7 @@ class Blocks(gated.Plan):
         return self.block_bytes
 
 
-@each(GATED, quick=("own_gated", "own_deep"))
+@each(GATED, quick=("own_gated",))
 @directions
 def test_blocks_of_steps_change_nothing(name, reverse):
     """The input projected, and the backward pass run, two steps at a time."""
