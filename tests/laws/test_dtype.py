@@ -23,6 +23,13 @@ from tests.laws.numpy_jaxpr import evaluate
 
 FLOATS = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64)
 QUICK = FLOATS[::2]
+each_dtype = pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(d, id=d.__name__, marks=[] if d in QUICK else pytest.mark.slow)
+        for d in FLOATS
+    ],
+)
 
 
 def cast(tree, dtype):
@@ -49,13 +56,7 @@ def check_fixed_point(name, of_params, of_x):
 
 
 @most([name for name in STEPS if name != "precision"])
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        pytest.param(d, id=d.__name__, marks=[] if d in QUICK else pytest.mark.slow)
-        for d in FLOATS
-    ],
-)
+@each_dtype
 def test_the_carry_is_a_fixed_point(name, dtype):
     check_fixed_point(name, dtype, dtype)
 
@@ -77,7 +78,7 @@ def test_float32_laws(name):
 
 
 @pytest.mark.parametrize("make", [jaxrnn.simple_rnn, jaxrnn.lstm, jaxrnn.gru])
-@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.__name__)
+@each_dtype
 def test_params_are_drawn_in_the_dtype_asked_for(make, dtype):
     params = make(4, dtype=dtype).init(jax.random.key(0), F)
     assert {a.dtype for a in params} == {jnp.dtype(dtype)}

@@ -75,8 +75,12 @@ def told(name, *control):
     return *programs.given(name)[:3], *control, programs.weights(name)
 
 
-# Of what is made of other cells the order of time is the others' business.
-@in_directions(forward=CELLS, reverse=set(CELLS) - set(NIGHTLY))
+# Of what is made of other cells the order of time is the others' business; of these three
+# all is: test_noise has `dropout`.
+FORWARD = set(CELLS) - {"simple_rnn_relu", "deep_bidirectional", "dropout"}
+
+
+@in_directions(forward=FORWARD, reverse=set(CELLS) - set(NIGHTLY))
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
