@@ -38,6 +38,7 @@ LAWS = (
         """`unroll` equals a Python loop of `step`, in value and in every gradient
         (params, carry, xs), by every engine.""",
         """laws/test_time.py::test_equals_a_loop_of_step
+        laws/test_time.py::test_each_direction_is_its_own_unroll
         laws/test_time.py::test_without_options_equals_all_valid
         laws/test_time.py::test_compiled_it_is_the_same
         laws/test_dtype.py::test_float32_laws""",
@@ -64,6 +65,7 @@ LAWS = (
         """A batch equals its rows one by one; any number of batch dimensions; `vmap`
         equals a loop; rows permuted, outputs permuted.""",
         """laws/test_batch.py::test_a_batch_equals_its_rows
+        laws/test_batch.py::test_a_batch_of_batches_equals_its_batches
         laws/test_batch.py::test_rows_permuted_outputs_permuted
         laws/test_batch.py::test_vmap_over_the_batch_equals_the_batch
         laws/test_batch.py::test_a_step_without_batch""",

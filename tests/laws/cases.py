@@ -171,11 +171,12 @@ CELLS: dict[str, jaxrnn.Cell] = {
     "dropout": jaxrnn.noise.dropout(own_gated(H), 0.4),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
-# runs it for these, `make slow` for the rest, and `make nightly` for those below, which are
-# made of cells that are there already.
+# runs it for these, and `make slow` for the rest.
 QUICK = ("lstm", "own_gated", "stack", "bidirectional")
+# These are made of cells that are there already: the quick suite has the laws of what is
+# new in them, and `make nightly` all others.
 NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
-NIGHTLY += ("deep_bidirectional",)
+NIGHTLY += ("deep_bidirectional", "dropout")
 BUILT_IN = ("simple_rnn", "simple_rnn_relu", "lstm", "gru")
 GATED = tuple(n for n, cell in CELLS.items() if isinstance(cell.parts, jaxrnn.Gated))
 STEPS = tuple(n for n in CELLS if "bidirectional" not in n)
@@ -189,6 +190,11 @@ def marks(name: str) -> list[pytest.MarkDecorator]:
 def later(names: Any, quick: Any) -> list:
     """Values of a parameter; those that are not among `quick` come later."""
     return [pytest.param(n, marks=[] if n in quick else marks(n)) for n in names]
+
+
+def most(names: Any = CELLS) -> pytest.MarkDecorator:
+    """`each`, but for those that are made of others."""
+    return each(names, quick=set(names) - set(NIGHTLY))
 
 
 def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:

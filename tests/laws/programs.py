@@ -29,14 +29,17 @@ from tests.laws.cases import (
 from tests.laws.numpy_jaxpr import evaluate, trace
 
 
-def unrolled(name: str, engine: Any = "auto", reverse=False, remat=None) -> Callable:
+def unrolled(cell: Any, engine: Any = "auto", reverse=False, remat=None) -> Callable:
+    """Of a cell, or of the table's cell of this name."""
+    cell = CELLS[cell] if isinstance(cell, str) else cell
+
     def run(params, carry, xs, lengths, mask, resets):
         options = dict(lengths=lengths, mask=mask, resets=resets, remat=remat)
         options |= dict(
             reverse=reverse,
             engine=ENGINES.get(engine, engine) if isinstance(engine, str) else engine,
         )
-        return jaxrnn.unroll(CELLS[name], params, carry, xs, **options)
+        return jaxrnn.unroll(cell, params, carry, xs, **options)
 
     return run
 

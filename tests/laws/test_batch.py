@@ -20,6 +20,7 @@ from tests.laws.cases import (
     assert_close,
     each,
     floats,
+    most,
     weights_of,
     with_grads,
 )
@@ -49,15 +50,14 @@ def picked(args, which):
     )
 
 
-@each()
-@pytest.mark.parametrize("batch", [(B,), (2, B)], ids=str)
-def test_a_batch_equals_its_rows(name, batch):
+@most()
+def test_a_batch_equals_its_rows(name):
     """In value and gradients, which for params are the sum of the rows'."""
-    args = *programs.given(name, batch), programs.weights(name, batch)
-    (last, hs), (dparams, *dothers) = programs.gradients(name, batch=batch)(*args)
-    parts = programs.gradients(name, batch=batch[1:])
+    args = *programs.given(name), programs.weights(name)
+    (last, hs), (dparams, *dothers) = programs.gradients(name)(*args)
+    parts = programs.gradients(name, batch=())
     total = jax.tree.map(np.zeros_like, dparams)
-    for b in range(batch[0]):
+    for b in range(B):
         got, (dpart, *drow) = parts(*picked(args, b))
         assert_close(got, (rows(last, 0, b), rows(hs, 1, b)))
         assert_close(drow, [rows(d, axis, b) for axis, d in enumerate(dothers)])
@@ -65,7 +65,16 @@ def test_a_batch_equals_its_rows(name, batch):
     assert_close(total, dparams)
 
 
-@each()
+@most()
+def test_a_batch_of_batches_equals_its_batches(name):
+    args = programs.given(name, (2, B))
+    last, hs = programs.values(name, batch=(2, B))(*args)
+    for b in range(2):
+        got = programs.values(name)(*picked((*args, []), b)[:-1])
+        assert_close(got, (rows(last, 0, b), rows(hs, 1, b)))
+
+
+@most()
 def test_rows_permuted_outputs_permuted(name):
     args, order = (*programs.given(name), programs.weights(name)), np.array([2, 0, 1])
     (last, hs), (dparams, dcarry, dxs) = programs.gradients(name)(*args)
@@ -81,7 +90,7 @@ def test_vmap_over_the_batch_equals_the_batch(name):
     assert_close(evaluate(run, *args), programs.values(name)(*args))
 
 
-@each(STEPS)
+@most(STEPS)
 def test_a_step_without_batch(name):
     params, carry, xs = programs.given(name)[:3]
     whole = programs.step(name)(params, carry, xs[0])

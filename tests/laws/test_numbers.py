@@ -30,7 +30,14 @@ WIDE = {
 QUICK = ("gru",)
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "numbers.md"
 
-floats = pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.__name__)
+# Each is a program to compile.
+floats = pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(d, id=d.__name__, marks=() if d in HALF else pytest.mark.slow)
+        for d in FLOATS
+    ],
+)
 
 
 def each(names, quick):

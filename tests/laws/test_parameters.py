@@ -10,7 +10,7 @@ import pytest
 import jaxrnn
 from jaxrnn import initializers
 from tests.laws import programs
-from tests.laws.cases import B, F, H, T, each, example
+from tests.laws.cases import CELLS, NIGHTLY, B, F, H, T, each, example
 
 HIDDEN, FEATURES = 64, 48
 COUNT = {
@@ -22,7 +22,7 @@ makes = pytest.mark.parametrize("make", COUNT, ids=lambda m: m.__name__)
 GATES = {jaxrnn.simple_rnn: 1, jaxrnn.lstm: 4, jaxrnn.gru: 3}
 
 
-@each()
+@each(quick=set(CELLS) - set(NIGHTLY) | {"learned_carry"})
 def test_each_parameter_has_a_gradient_everywhere(name):
     """One row begins anew, so that a learned carry has one too."""
     resets = np.zeros((T, B), bool)

@@ -85,9 +85,8 @@ def test_all_float64_is_the_cell_itself(name):
     assert_close(got, want)
 
 
-# Of lstm each dtype in each place, and all pairs of all cells later.
-PAIRS = [(jnp.bfloat16, jnp.float32), (jnp.float32, jnp.float64)]
-PAIRS += [(jnp.float16, jnp.bfloat16), (jnp.float64, jnp.float16)]
+# Of lstm two pairs, and all pairs of all cells later.
+PAIRS = [(jnp.bfloat16, jnp.float32), (jnp.float32, jnp.float16)]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ def matmuls(jaxpr):
 
 @names
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
-@pytest.mark.parametrize("accum", ["float32", "float64"])
+@pytest.mark.parametrize("accum", later(["float32", "float64"], quick=["float64"]))
 def test_every_matmul_is_summed_in_accum(name, engine, accum):
     """Backwards too, where cotangents come in unrounded and weights rounded."""
     cell = jaxrnn.precision(CELLS[name], compute="bfloat16", accum=accum)
