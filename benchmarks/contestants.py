@@ -20,7 +20,8 @@ from jax.sharding import PartitionSpec as P
 
 import jaxrnn
 from benchmarks.work import CELLS, Numbers, Result, Work
-from jaxrnn import LSTMCarry, convert
+from jaxrnn import convert
+from jaxrnn.cells import LSTMCarry
 
 RATE = 1e-3
 

@@ -19,7 +19,7 @@ import tyro
 import jaxrnn
 from benchmarks import timing, work
 from benchmarks.machine import machine
-from jaxrnn import LSTMCarry, LSTMGates
+from jaxrnn.cells import LSTMCarry, LSTMGates
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Settings:
 def lstm(sigmoid):
     def gates(params, carry, pre):
         i, f, g, o = pre
-        return jaxrnn.LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
+        return jaxrnn.cells.LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
 
     return gates
 
@@ -47,7 +47,7 @@ def gru(sigmoid):
     def gates(params, h, pre):
         r, z, n, hn = pre
         r = sigmoid(r)
-        return jaxrnn.GRUGates(r, sigmoid(z), jnp.tanh(n + r * hn))
+        return jaxrnn.cells.GRUGates(r, sigmoid(z), jnp.tanh(n + r * hn))
 
     return gates
 

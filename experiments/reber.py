@@ -19,7 +19,7 @@ def no_forget_gate(hidden: int) -> jaxrnn.Cell:
 
     def update(params, carry, gates):
         c = carry.c + gates.i * gates.g
-        return jaxrnn.LSTMCarry(h=gates.o * jnp.tanh(c), c=c)
+        return jaxrnn.cells.LSTMCarry(h=gates.o * jnp.tanh(c), c=c)
 
     return jaxrnn.gated(
         init=lstm.init,
@@ -170,7 +170,7 @@ The cell without a forget gate has these lines and runs on the same engine as th
 ```python
 def update(params, carry, gates):
     c = carry.c + gates.i * gates.g
-    return jaxrnn.LSTMCarry(h=gates.o * jnp.tanh(c), c=c)
+    return jaxrnn.cells.LSTMCarry(h=gates.o * jnp.tanh(c), c=c)
 ```"""
 
 

@@ -3,12 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from jaxrnn import initializers, noise
+from jaxrnn import cells, initializers, noise
 from jaxrnn._version import __version__ as __version__
 from jaxrnn.cell import Cell, Control
-from jaxrnn.cells.gru import GRUGates, GRUParams, gru
-from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, LSTMParams, lstm
-from jaxrnn.cells.simple import SimpleRNNGates, SimpleRNNParams, simple_rnn
+from jaxrnn.cells.gru import gru
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.cells.simple import simple_rnn
 from jaxrnn.compose import (
     BidirectionalCarry,
     BidirectionalParams,
@@ -30,16 +30,10 @@ __all__ = [
     "BidirectionalParams",
     "Cell",
     "Control",
-    "GRUGates",
-    "GRUParams",
     "Gated",
-    "LSTMCarry",
-    "LSTMGates",
-    "LSTMParams",
     "LearnedCarryParams",
-    "SimpleRNNGates",
-    "SimpleRNNParams",
     "bidirectional",
+    "cells",
     "flip",
     "gated",
     "gru",

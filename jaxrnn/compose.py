@@ -13,6 +13,17 @@ from jaxrnn._tree import aligned, check_like, select
 from jaxrnn.cell import Cell, Control, call_of, composed
 from jaxrnn.gated import Gated
 
+__all__ = [
+    "BidirectionalCarry",
+    "BidirectionalParams",
+    "LearnedCarryParams",
+    "bidirectional",
+    "learned_carry",
+    "residual",
+    "stack",
+    "with_carries",
+]
+
 
 @factory
 def stack(*cells: Cell) -> Cell:

@@ -14,6 +14,8 @@ from jaxrnn._spec import spec_of
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated, gated
 
+__all__ = ["precision"]
+
 FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 

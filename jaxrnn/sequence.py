@@ -9,6 +9,8 @@ import numpy as np
 from jaxrnn._time import check_flag, length_of, valid_steps
 from jaxrnn._tree import as_arrays, select
 
+__all__ = ["flip", "last_output"]
+
 
 def last_output(
     hs: Any, *, lengths: Any = None, mask: Any = None, reverse: bool = False

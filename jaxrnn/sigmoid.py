@@ -8,6 +8,8 @@ from jax import lax
 
 from jaxrnn._tree import wide
 
+__all__ = ["sigmoid"]
+
 
 def sigmoid(x: Any) -> jax.Array:
     """The logistic sigmoid ``σ(x) = 1 / (1 + e⁻ˣ)``, with ``σ'(x) = σ(x) σ(-x)``.

@@ -13,6 +13,8 @@ from jaxrnn._time import check_flag, check_steps, length_of, valid_steps
 from jaxrnn._tree import as_arrays, check_like, one_step, select
 from jaxrnn.cell import Cell, Control
 
+__all__ = ["unroll"]
+
 
 def unroll(
     cell: Cell | Callable,

@@ -220,7 +220,7 @@ class Policy(nn.Module):
 def test_tabulate_shows_every_module():
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     zeros = jnp.zeros((B, H))
-    carry = (jaxrnn.LSTMCarry(zeros, zeros),) * 2
+    carry = (jaxrnn.cells.LSTMCarry(zeros, zeros),) * 2
 
     def table():
         wide = dict(console_kwargs={"width": 200, "no_color": True})
@@ -339,7 +339,7 @@ def test_scanned_rnn_takes_any_batch(batch):
     xs, dones = random.randn(T, *batch, F), random.rand(T, *batch) < 0.4
     rnn = ScannedRNN(jaxrnn.lstm, H)
     carry = rnn.initialize_carry(batch)
-    assert isinstance(carry, jaxrnn.LSTMCarry)
+    assert isinstance(carry, jaxrnn.cells.LSTMCarry)
     assert carry.c.shape == carry.h.shape == (*batch, H)
     cases.assert_same_bits(carry, ScannedRNN.initialize_carry(batch, H, jaxrnn.lstm))
     variables = rnn.init(jax.random.key(0), carry, (xs, dones))
@@ -358,7 +358,7 @@ class Remembers(ScannedRNN):
 
 def test_scanned_rnns_carry_is_that_of_its_cell():
     kind = lambda carry: jax.tree.structure(carry)
-    lstm = kind(jaxrnn.LSTMCarry(0, 0))
+    lstm = kind(jaxrnn.cells.LSTMCarry(0, 0))
     assert kind(ScannedRNN.initialize_carry(B, H)) == kind(0)
     assert kind(ScannedRNN(jaxrnn.lstm).initialize_carry(B, H)) == lstm
     assert kind(Remembers().initialize_carry(B, H)) == lstm

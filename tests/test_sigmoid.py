@@ -88,7 +88,7 @@ def test_numbers_and_integers():
 def test_an_open_memory_can_be_shut_again(dtype, bias, engine):
     cell = jaxrnn.lstm(1, dtype=dtype)
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 1))
-    carry = jaxrnn.LSTMCarry(jnp.zeros(1, dtype), jnp.ones(1, dtype))
+    carry = jaxrnn.cells.LSTMCarry(jnp.zeros(1, dtype), jnp.ones(1, dtype))
     xs = jnp.zeros((1, 1), dtype)
 
     def kept(b):

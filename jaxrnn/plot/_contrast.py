@@ -44,7 +44,7 @@ def contrast(
         >>> import jax, jax.numpy as jnp, jaxrnn
         >>> from jaxrnn import plot
         >>> one, other = jnp.array([[[0.0, 0.1]], [[0.0, -0.5]]])
-        >>> values = jaxrnn.GRUGates(*jnp.full((3, 1, 2), 0.5))
+        >>> values = jaxrnn.cells.GRUGates(*jnp.full((3, 1, 2), 0.5))
         >>> both = {"cat": one, "cats": other}
         >>> axes = plot.contrast(both, values, ["x"], name="h", count=1)
         >>> axes[0].get_title("left"), len(axes)

@@ -46,7 +46,7 @@ def gates(
         >>> import jax.numpy as jnp, jaxrnn
         >>> from jaxrnn import plot
         >>> r, z, n = jnp.array([[[0.1, 0.9]], [[0.8, 1.0]], [[-0.9, 0.0]]])
-        >>> values = jaxrnn.GRUGates(r, z, n)
+        >>> values = jaxrnn.cells.GRUGates(r, z, n)
         >>> [ax.get_title("left")[:9] for ax in plot.gates(values, ["cats"])]
         ['reset gat', 'keep gate', 'candidate']
     """

@@ -42,9 +42,9 @@ def gates(
         lengths, mask, resets, reverse: see `jaxrnn.unroll`.
 
     Returns:
-        The cell's gates, such as `jaxrnn.LSTMGates`, each ``[T, *batch, H]`` and zero at
-        steps that are not valid. For a composition a tree like its carry, with each
-        cell's gates in place of that cell's carry: for a stack a tuple with one entry a
+        The cell's gates, such as `jaxrnn.cells.LSTMGates`, each ``[T, *batch, H]`` and
+        zero at steps that are not valid. For a composition a tree like its carry, with
+        each cell's gates in place of that cell's carry: for a stack a tuple with one entry a
         layer, for a bidirectional cell a `jaxrnn.BidirectionalCarry`.
 
     Raises:

@@ -113,13 +113,17 @@ def test_the_parameter_that_overflows_is_named():
     keras = [two_biases("float32", 1e5)["keras"][1]] * 2
     with pytest.raises(ValueError, match=r"weights\[0\]: bias: .*100000 \+ 100000"):
         convert.from_keras(keras, dtype="float16")
-    linen = convert.to_linen(GRU, jaxrnn.GRUParams(*(np.full(s, 1e5) for s in SIZES)))
+    linen = convert.to_linen(
+        GRU, jaxrnn.cells.GRUParams(*(np.full(s, 1e5) for s in SIZES))
+    )
     with pytest.raises(ValueError, match=r"params backward: input kernel: expected"):
         convert.from_linen((convert.to_linen(GRU, SMALL), linen), dtype="float16")
 
 
 SIZES = ((3, 3 * H), (H, 3 * H), (3 * H,), (H,))
-SMALL = jaxrnn.GRUParams(*(np.linspace(-1, 1, np.prod(s)).reshape(s) for s in SIZES))
+SMALL = jaxrnn.cells.GRUParams(
+    *(np.linspace(-1, 1, np.prod(s)).reshape(s) for s in SIZES)
+)
 
 
 def test_what_was_infinite_stays_so():
@@ -173,7 +177,7 @@ def test_every_from_takes_a_dtype(library):
 def test_nnx_and_haiku_take_a_dtype():
     cell = jaxrnn.lstm(H)
     sizes = ((3, 4 * H), (H, 4 * H), (4 * H,))
-    params = cases.randomise(1, jaxrnn.LSTMParams(*map(np.ones, sizes)))
+    params = cases.randomise(1, jaxrnn.cells.LSTMParams(*map(np.ones, sizes)))
     for give, take in (
         (convert.to_nnx, convert.from_nnx),
         (convert.to_haiku, convert.from_haiku),

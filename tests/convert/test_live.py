@@ -50,7 +50,7 @@ def test_there_and_back(library, kind, layers, ways):
         params = jax.tree.map(
             lambda p: p._replace(bn=0 * p.bn),
             params,
-            is_leaf=lambda p: isinstance(p, jaxrnn.GRUParams),
+            is_leaf=lambda p: isinstance(p, jaxrnn.cells.GRUParams),
         )
     _, ours = jaxrnn.unroll(cell, params, None, xs)
     given = peer.give(cell, params, kind)

@@ -103,7 +103,9 @@ def calls(draw, wide=False):
 
 def made(name, params):
     cell = getattr(jaxrnn, name)(len(params["wh"]))
-    kind = {"simple_rnn": jaxrnn.SimpleRNNParams, "gru": jaxrnn.GRUParams}[name]
+    kind = {"simple_rnn": jaxrnn.cells.SimpleRNNParams, "gru": jaxrnn.cells.GRUParams}[
+        name
+    ]
     return cell, kind(**{k: jnp.asarray(a) for k, a in params.items()})
 
 

@@ -99,7 +99,7 @@ def own_deep(hidden: int, shown: int) -> jaxrnn.Cell:
 
     def initial_carry(params, x):
         zeros = lambda width: jnp.zeros((*x.shape[:-1], width))
-        return jaxrnn.LSTMCarry(zeros(shown), zeros(hidden))
+        return jaxrnn.cells.LSTMCarry(zeros(shown), zeros(hidden))
 
     def recur(params, carry, z):
         return tuple(map(jnp.add, z, jnp.split(carry.h @ params.wh, 4, -1)))
@@ -115,7 +115,7 @@ def own_deep(hidden: int, shown: int) -> jaxrnn.Cell:
         off = c - c.mean(-1, keepdims=True)
         normed = off * jax.lax.rsqrt(jnp.mean(off**2, -1, keepdims=True) + 1e-3)
         normed = times(params.scale, normed) + times(params.shift, jnp.ones_like(c))
-        return jaxrnn.LSTMCarry((o * jnp.tanh(normed)) @ params.down, c)
+        return jaxrnn.cells.LSTMCarry((o * jnp.tanh(normed)) @ params.down, c)
 
     return jaxrnn.gated(
         init=init,

@@ -162,7 +162,7 @@ def remembered(kind):
     logit = float(np.log(KEEP) - np.log1p(-KEEP))
     if kind == "lstm":
         cell = jaxrnn.lstm(3, forget_bias=logit)
-        start = lambda d: jaxrnn.LSTMCarry(
+        start = lambda d: jaxrnn.cells.LSTMCarry(
             jnp.full((2, 3), 0.3, d), jnp.full((2, 3), 0.7, d)
         )
     else:
@@ -236,7 +236,7 @@ def test_a_conveyor_belt_of_ten_thousand_steps(dtype):
     cell, params = _conveyor(dtype)
     xs = jnp.asarray(np.random.RandomState(2).randn(LONG, 2, F), dtype)
     random = np.random.RandomState(3).randn(2, 2, 3)
-    start = jaxrnn.LSTMCarry(*jnp.asarray(random, dtype))
+    start = jaxrnn.cells.LSTMCarry(*jnp.asarray(random, dtype))
 
     @jax.jit
     def run(start):

@@ -147,7 +147,7 @@ def test_every_matmul_is_summed_in_accum(name, engine, accum):
 
 def test_pre_activations_are_summed_in_accum():
     """256 + 0.5 - 256, by x, b and h: bfloat16 has no 256.5."""
-    params = jaxrnn.SimpleRNNParams(
+    params = jaxrnn.cells.SimpleRNNParams(
         wx=jnp.array([[256.0]]), wh=jnp.array([[-256.0]]), b=jnp.array([0.5])
     )
     given = dict(params=params, carry=jnp.ones(1), x=jnp.ones(1))

@@ -94,7 +94,7 @@ def test_a_row_that_is_nan_only_in_a_batch():
     last, hs = jaxrnn.unroll(CELLS["lstm"], params, carry, xs)
     assert all(jnp.isfinite(a).all() for a in jax.tree.leaves((last, hs)))
     for b in range(xs.shape[1]):
-        alone = jaxrnn.LSTMCarry(carry.h[b], carry.c[b])
+        alone = jaxrnn.cells.LSTMCarry(carry.h[b], carry.c[b])
         _, shown = jaxrnn.unroll(CELLS["lstm"], params, alone, xs[:, b])
         np.testing.assert_allclose(hs[:, b], shown, 1e-12, 1e-12)
 

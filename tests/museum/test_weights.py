@@ -68,7 +68,7 @@ def test_the_forget_bias_on_another_gate():
     # and the second quarter is what forgets: with it far below 0, nothing is kept
     shut = params._replace(b=params.b.at[5:10].set(-1e3))
     cell, (x, c) = jaxrnn.lstm(5), (jnp.ones(3), jnp.arange(1.0, 6))
-    carry = jaxrnn.LSTMCarry(h=jnp.zeros(5), c=c)
+    carry = jaxrnn.cells.LSTMCarry(h=jnp.zeros(5), c=c)
     kept, _ = cell.step(shut, carry, x)
     anew, _ = cell.step(shut, carry._replace(c=0 * c), x)
     assert_close(kept, anew)
@@ -120,7 +120,7 @@ def test_a_forget_bias_that_is_right_at_the_first_step_only():
     h = c = np.zeros((B, weights.wh.shape[0]))
     for x in np.asarray(xs):
         h, c = lstm_by_hand(weights, h, c, x)
-    assert_close(carry, jaxrnn.LSTMCarry(h, c))
+    assert_close(carry, jaxrnn.cells.LSTMCarry(h, c))
 
 
 @exhibit(

@@ -10,7 +10,7 @@ gradient of the sum.
 
 import jax.numpy as jnp
 
-from jaxrnn import LSTMCarry
+from jaxrnn.cells import LSTMCarry
 
 
 def split(a, count):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import GRUParams, LSTMCarry, LSTMParams, SimpleRNNParams
+from jaxrnn.cells import GRUParams, LSTMCarry, LSTMParams, SimpleRNNParams
 from tests.peers.cases import (
     BATCH,
     FEATURES,

@@ -164,9 +164,9 @@ def test_gates_have_names_and_the_shape_of_the_stack():
     cell = CELLS["nested"]
     params, _, xs = case(cell)
     (gru, lstm), simple = probe.gates(cell, params, None, xs)
-    assert isinstance(gru, jaxrnn.GRUGates)
-    assert isinstance(lstm, jaxrnn.LSTMGates)
-    assert isinstance(simple, jaxrnn.SimpleRNNGates)
+    assert isinstance(gru, jaxrnn.cells.GRUGates)
+    assert isinstance(lstm, jaxrnn.cells.LSTMGates)
+    assert isinstance(simple, jaxrnn.cells.SimpleRNNGates)
     assert lstm.f.shape == (T, B, H)
     for around in (cell, jaxrnn.with_carries(cell)):
         leaves_close(
