@@ -44,8 +44,8 @@ def gates(
     Returns:
         The cell's gates, such as `jaxrnn.cells.LSTMGates`, each ``[T, *batch, H]`` and
         zero at steps that are not valid. For a composition a tree like its carry, with
-        each cell's gates in place of that cell's carry: for a stack a tuple with one entry a
-        layer, for a bidirectional cell a `jaxrnn.BidirectionalCarry`.
+        each cell's gates in place of that cell's carry: for a stack a tuple with one
+        entry a layer, for a bidirectional cell a `jaxrnn.BidirectionalCarry`.
 
     Raises:
         ValueError: for a cell without gates, and whatever `jaxrnn.unroll` refuses.
