@@ -5,6 +5,7 @@ hypothesis draws the values, and evaluated in NumPy. The oracle is a Python loop
 ``step``. At the end is what only XLA can show: one compiled program for each cell.
 """
 
+import functools
 import re
 
 import hypothesis.strategies as st
@@ -91,32 +92,30 @@ def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
         assert_close(programs.gradients(name, engine, reverse)(*args), want)
 
 
+@functools.cache
+def half(number, reverse):
+    """The program of one of the two cells of `bidirectional`, by the plain scan."""
+    params, carry, *rest = programs.given("bidirectional")
+    cell = CELLS["bidirectional"].parts[number]
+    run = programs.unrolled(cell, "scan", reverse)
+    return trace(run, params[number], carry[number], *rest)
+
+
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_each_direction_is_its_own_unroll(reverse, lengths, mask, resets):
     """What no loop of `step` can tell of a bidirectional cell; merged by hand."""
-    (ahead, back), merge = CELLS["bidirectional"].parts, lambda f, b: np.cos(f) + f * b
     params, carry, xs = programs.given("bidirectional")[:3]
-
-    def half(cell, reverse, params, carry):
-        key = (cell.spec, reverse)
-        if key not in HALVES:
-            run = programs.unrolled(cell, "scan", reverse)
-            HALVES[key] = trace(run, params, carry, xs, lengths, mask, resets)
-        return HALVES[key](params, carry, xs, lengths, mask, resets)
-
-    last_ahead, f = half(ahead, reverse, params.forward, carry.forward)
-    last_back, b = half(back, not reverse, params.backward, carry.backward)
+    rest = xs, lengths, mask, resets
+    ahead, f = half(0, reverse)(params.forward, carry.forward, *rest)
+    back, b = half(1, not reverse)(params.backward, carry.backward, *rest)
     valid = mask & (np.arange(T)[:, None] < lengths)
-    hs = np.where(valid[..., None], merge(f, b), 0)
+    hs = np.where(valid[..., None], np.cos(f) + f * b, 0)
     for engine in ENGINES:
         run = programs.values("bidirectional", engine, reverse)
-        (got_ahead, got_back), got = run(params, carry, xs, lengths, mask, resets)
-        assert_close((got_ahead, got_back, got), (last_ahead, last_back, hs))
-
-
-HALVES: dict = {}  # by cell and direction
+        got, shown = run(params, carry, *rest)
+        assert_close((*got, shown), (ahead, back, hs))
 
 
 @most()
