@@ -1,5 +1,6 @@
 """The PRNG keys of noise: one for what rows share, and one for each row."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -44,10 +45,7 @@ def noise_key(key: Any, batch: tuple | None) -> NoiseKey | None:
         return NoiseKey(shared=key, rows=key)
     if key.shape == batch:
         return NoiseKey(shared=None, rows=key)
-    count = 1
-    for size in batch:  # which may be symbolic
-        count = count * size
-    numbers = jnp.arange(count, dtype=jnp.uint32).reshape(batch)
+    numbers = jnp.arange(math.prod(batch), dtype=jnp.uint32).reshape(batch)
     return NoiseKey(key, _fold_in(jnp.broadcast_to(key, batch), numbers))
 
 

@@ -22,7 +22,7 @@ def layers(
 ) -> Cell:
     """`num_layers` of ``make(hidden, **options)``, each read both ways if asked.
 
-    The same call gives the same cell, as `jaxrnn.cell.factory` says.
+    The same call gives the same cell, as `jaxrnn._factory.factory` says.
     """
     if not isinstance(num_layers, int | np.integer) or num_layers < 1:
         raise ValueError(

@@ -1,8 +1,9 @@
 """Noise: functions that make a cell from a cell. Without a key all are the evaluation.
 
 Noise enters `jaxrnn.unroll` by ``key=``. What a row draws at a step depends on its key
-and the step alone: not on the rows beside it, on padding, ``remat`` or the engine. Draws
-begin anew at every `unroll`.
+and the step alone: not on the rows beside it, on padding, ``remat`` or the engine. (On the
+number of steps neither, under JAX's default ``jax_threefry_partitionable``.) Draws begin
+anew at every `unroll`.
 """
 
 import math
@@ -19,7 +20,7 @@ from jaxrnn.cell import Cell, Control
 
 __all__ = ["dropout"]
 
-# A draw has 16 bits: rates are multiples of 2⁻¹⁶, and a third of the time of 32 is saved.
+# A draw has 16 bits, so a word serves two units. Rates are multiples of 2⁻¹⁶.
 LEVELS = 2**16
 
 
@@ -72,12 +73,13 @@ def dropout(cell: Cell, rate: Any) -> Cell:
 
 
 def check_rate(rate: Any) -> None:
-    """Raises ValueError unless it is a rate; traced values are not looked at."""
-    known = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
-    if known and not 0 <= rate < 1:
-        raise ValueError(f"rate: expected 0 to 1, without 1, got {rate!r}.")
-    if not known and not (isinstance(rate, jax.Array) and rate.shape == ()):
+    """Raises ValueError unless it is a rate; the value of a `jax.Array` is not read."""
+    known = None if isinstance(rate, jax.Array) else np.asarray(rate)
+    shape, kind = np.shape(rate), "f" if known is None else known.dtype.kind
+    if shape != () or kind not in "iuf":
         raise ValueError(f"rate: expected a number, got {rate!r}.")
+    if known is not None and not 0 <= known < 1:
+        raise ValueError(f"rate: expected 0 to 1, without 1, got {rate!r}.")
 
 
 def _dropped(hs: Any, rate: Any, control: Control) -> Any:

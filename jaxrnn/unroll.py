@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import engine as engines
+from jaxrnn._functions import check_function
 from jaxrnn._keys import noise_key
 from jaxrnn._time import check_flag, check_steps, length_of, valid_steps
 from jaxrnn._tree import as_arrays, check_like, one_step, select
@@ -77,6 +78,8 @@ def unroll(
     """
     if not isinstance(cell, Cell):
         cell = _bare(cell, carry, resets)
+    if cell.unroll is not None:
+        check_function("cell.unroll", cell.unroll, "params, carry, xs, control, run")
     _check_options(reverse, remat, engine)
     params, xs = as_arrays("params", params), as_arrays("xs", xs)
     length = length_of("xs", xs)

@@ -156,6 +156,13 @@ def test_a_cell_with_an_unroll_of_its_own_is_told_everything():
     np.testing.assert_array_equal(hs, np.where((mask & inside)[..., None], 2 * xs, 0))
 
 
+def test_an_unroll_without_run_is_refused():
+    cell = jaxrnn.gru(4)._replace(unroll=lambda params, carry, xs, control: (carry, xs))
+    params = cell.init(jax.random.key(0), 2)
+    with pytest.raises(ValueError, match=r"cell.unroll: expected a .* control, run\)"):
+        jaxrnn.unroll(cell, params, None, jnp.ones((T, B, 2)))
+
+
 def test_remat_stores_less():
     """Temporary bytes of the gradient at T=512, less with every 16th carry stored."""
     cell = jaxrnn.lstm(16)

@@ -35,11 +35,12 @@ def run(
             except Declined as declined:
                 reason = str(declined)
         reasons.append(reason)
+    asked = [engine.name for engine in _allowed(control.engine)]
     others = [e.name for e in ENGINES if e.supports(cell, control) is None]
-    others = [repr(name) for name in ("auto", *others) if name != control.engine]
+    others = [repr(name) for name in ("auto", *others) if name not in asked]
     raise ValueError(
         f"engine: expected {' or '.join(others)} for {cell!r}, got "
-        f"{control.engine!r}. {' '.join(reasons)}"
+        f"{' or '.join(map(repr, asked))}. {' '.join(reasons)}"
     )
 
 
