@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import check_options, put_together, take_apart
-from jaxrnn.convert.weights import array, floating
+from jaxrnn.convert._arrays import array, floating
+from jaxrnn.convert._kinds import assemble, kind_of
+from jaxrnn.convert._walk import check_options, put_together, take_apart
 
 
 def from_cudnn(

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import nested, no_bias, put_together, take_apart, unnested
-from jaxrnn.convert.weights import array, floating, names_of
+from jaxrnn.convert._arrays import array, floating, names_of
+from jaxrnn.convert._foreign import explained
+from jaxrnn.convert._kinds import assemble, kind_of
+from jaxrnn.convert._walk import nested, no_bias, put_together, take_apart, unnested
 
-# Kinds by their names in `jaxrnn.convert.kinds.KINDS`; one of them has a bias_n.
+# Kinds by their names in `jaxrnn.convert._kinds.KINDS`; one of them has a bias_n.
 HAS = ("gru", "lstm")
 FIELDS = ("weight_ih", "weight_hh", "bias", "bias_n")
 

@@ -15,8 +15,8 @@ from jaxrnn._extra import need
 from jaxrnn._spec import show
 from jaxrnn._version import __version__
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import RNN
-from jaxrnn.convert.weights import copied, floating, held, total
+from jaxrnn.convert._arrays import copied, floating, held, total
+from jaxrnn.convert._foreign import RNN
 
 # Options of built-in cells that change initial values alone.
 INITIAL = {"forget_bias", "update_bias", "dtype"}

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import nested, put_together, take_apart, unnested
-from jaxrnn.convert.weights import array, floating, names_of, pack, split
+from jaxrnn.convert._arrays import array, floating, names_of, pack, split
+from jaxrnn.convert._foreign import explained
+from jaxrnn.convert._kinds import assemble, kind_of
+from jaxrnn.convert._walk import nested, put_together, take_apart, unnested
 
 # Kinds with a Dense for each gate: Flax's letters of the gates, by the kind's name in
-# `jaxrnn.convert.kinds.KINDS`. The others have one Dense for x and one for h.
+# `jaxrnn.convert._kinds.KINDS`. The others have one Dense for x and one for h.
 GATES = {"lstm": "ifgo", "gru": "rzn"}
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import put_together, take_apart
-from jaxrnn.convert.weights import array, floating, names_of, pack, reordered, split
+from jaxrnn.convert._arrays import array, floating, names_of, pack, reordered, split
+from jaxrnn.convert._foreign import explained
+from jaxrnn.convert._kinds import assemble, kind_of
+from jaxrnn.convert._walk import put_together, take_apart
 
-# Haiku's name of a module, by the kind's name in `jaxrnn.convert.kinds.KINDS`.
+# Haiku's name of a module, by the kind's name in `jaxrnn.convert._kinds.KINDS`.
 STEMS = {"lstm": "lstm", "simple_rnn": "vanilla_rnn"}
 BEFORE = (
     "Haiku's GRU resets the memory before the recurrent matmul, and the GRU here resets "

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained, ours
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import (
+from jaxrnn.convert._arrays import array, floating, pack, reordered
+from jaxrnn.convert._foreign import explained, ours
+from jaxrnn.convert._kinds import assemble, kind_of
+from jaxrnn.convert._walk import (
     check_options,
     nested,
     no_bias,
@@ -20,10 +21,9 @@ from jaxrnn.convert.layers import (
     take_apart,
     unnested,
 )
-from jaxrnn.convert.weights import array, floating, pack, reordered
 
 NAMES = ("kernel", "recurrent_kernel", "bias")
-# Keras's order of the gates, by the kind's name in `jaxrnn.convert.kinds.KINDS`.
+# Keras's order of the gates, by the kind's name in `jaxrnn.convert._kinds.KINDS`.
 ORDERS = {"simple_rnn": "h", "gru": "zrn", "lstm": "ifgo"}
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import of_torch
-from jaxrnn.convert.kinds import assemble, kind_of, named
-from jaxrnn.convert.layers import check_options, no_bias, put_together, take_apart
-from jaxrnn.convert.weights import array, floating, numpys, pack
+from jaxrnn.convert._arrays import array, floating, numpys, pack
+from jaxrnn.convert._foreign import of_torch
+from jaxrnn.convert._kinds import assemble, kind_of, named
+from jaxrnn.convert._walk import check_options, no_bias, put_together, take_apart
 
 NAME = re.compile(r"((?:weight|bias)_[a-z]+)(?:_l(\d+)(_reverse)?)?")
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -23,7 +23,7 @@ class Module(NamedTuple):
     """What torch's module of one kind of cell has.
 
     Fields:
-        kind: its name in `jaxrnn.convert.kinds.KINDS`.
+        kind: its name in `jaxrnn.convert._kinds.KINDS`.
         tensors: field of the params -> torch's name, beyond the kernels and biases;
             matrices are transposed.
         kept: the field that is the recurrent bias of the last gate, which torch does not

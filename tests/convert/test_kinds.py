@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn.convert import kinds, torch
+from jaxrnn.convert import _kinds as kinds
+from jaxrnn.convert import torch
 from tests.laws.cases import assert_same_bits
 
 F, H = 3, 4

@@ -12,7 +12,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUParams, gru
 from jaxrnn.cells.lstm import LSTMParams, lstm
 from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
-from jaxrnn.convert.weights import array, held, total
+from jaxrnn.convert._arrays import array, held, total
 
 
 class Field(NamedTuple):

@@ -16,9 +16,9 @@ from jaxrnn.cells.gru import gru
 from jaxrnn.cells.lstm import lstm
 from jaxrnn.cells.simple import simple_rnn
 from jaxrnn.compose import BidirectionalParams, bidirectional, stack
-from jaxrnn.convert.foreign import inside
-from jaxrnn.convert.kinds import Kind, checked, kind_of, named
-from jaxrnn.convert.weights import array, copied
+from jaxrnn.convert._arrays import array, copied
+from jaxrnn.convert._foreign import inside
+from jaxrnn.convert._kinds import Kind, checked, kind_of, named
 
 # Why no library has a counterpart of a composition, and what to do.
 REASONS = {

@@ -13,7 +13,7 @@ import jax
 
 from jaxrnn.cell import Cell
 from jaxrnn.compose import BidirectionalParams
-from jaxrnn.convert.kinds import KINDS
+from jaxrnn.convert._kinds import KINDS
 
 OURS = (Cell, BidirectionalParams, *(kind.params for kind in KINDS))
 # Where an optimizer keeps averages, which have the names and shapes of the weights.
