@@ -204,7 +204,8 @@ def _prefixes(names: list[str], prefix: str) -> str:
     if own and len(own) == len(within):
         return ""
     if own and starts_of(within) == [prefix]:
-        start = tuple(prefix + part for part in ("weight_ih", "weight_hh", "bias_"))
+        begins = ("weight_ih", "weight_hh", "bias_", *sorted(_tensors()))
+        start = tuple(prefix + begin for begin in begins)
         return (
             f" Other names stand beside the RNN's, with its prefix {prefix!r}: give "
             "{k: v for k, v in "

@@ -240,6 +240,47 @@ def test_no_field_is_dropped(more_kinds):
         convert.to_keras(cell_of(PEEPHOLE), params)
 
 
+def test_without_biases_a_kind_keeps_what_is_no_bias(more_kinds):
+    params = params_of(PEEPHOLE)
+    params = params._replace(b=0 * params.b)
+    for library in ("torch", "Equinox"):
+        write, read = WAYS[library]
+        weights = write(cell_of(PEEPHOLE), params, bias=False)
+        assert not [name for name in weights if "bias" in name]
+        assert_same_bits(read(weights)[1], params)
+    cell = jaxrnn.gru(H)
+    params = cell.init(jax.random.key(0), F)
+    params = params._replace(b=0 * params.b, bn=jnp.ones(H))
+    for library in ("torch", "Keras", "Equinox"):
+        with pytest.raises(ValueError, match=f"{library} would drop biases"):
+            WAYS[library][0](cell, params, bias=False)
+
+
+def test_hints_know_the_tensors_of_a_kind_that_is_entered(more_kinds):
+    state = convert.to_torch(cell_of(PEEPHOLE), params_of(PEEPHOLE))
+    with pytest.raises(ValueError, match=r"Other names .*startswith.*'weight_p'"):
+        convert.from_torch(state | {"out.weight": rng.randn(2, H)})
+    peephole = state.pop("weight_p_l0")
+    pruned = {"weight_p_l0_orig": peephole, "weight_p_l0_mask": peephole}
+    with pytest.raises(ValueError, match="'weight_p_l0_mask' comes from pruning"):
+        convert.from_torch(state | pruned)
+
+
+def test_where_biases_are_tells_kinds_of_the_same_gates_apart(monkeypatch):
+    """As a GRU of Linen and one that resets before its matmul."""
+    layout = Layout("Before", "rzn", form="gates", bias_on="i")
+    before = COUPLED._replace(name="before", gates="rzn", layouts={"Linen": layout})
+    before = before._replace(factory=made_up("before"))
+    monkeypatch.setattr(_kinds, "KINDS", (*_kinds.KINDS, before))
+    params = params_of(before)
+    back, found = convert.from_linen(convert.to_linen(cell_of(before), params))
+    assert back.spec[0] == "before"
+    assert_same_bits(found, params)
+    cell = jaxrnn.gru(H)
+    params = cell.init(jax.random.key(0), F)
+    assert convert.from_linen(convert.to_linen(cell, params))[0].spec == cell.spec
+
+
 def test_tensors_of_two_kinds_or_of_none(more_kinds, monkeypatch):
     state = {"weight_ih_l0": rng.randn(4 * H, F), "weight_hh_l0": rng.randn(4 * H, H)}
     with pytest.raises(
