@@ -10,6 +10,7 @@ import pytest
 import jaxrnn
 from jaxrnn import convert
 from jaxrnn._factory import factory
+from jaxrnn.cells.lstm import LSTMCarry
 from jaxrnn.convert import _kinds
 from jaxrnn.convert._kind import Field, Kind, Layout
 from tests.laws.cases import assert_same_bits
@@ -336,7 +337,7 @@ def test_what_a_cell_computes_is_read_and_not_what_it_is_called():
     cell = jaxrnn.lstm(H)
     params = cell.init(jax.random.key(0), F)
     weights = convert.to_keras(cell, params)
-    start = lambda params, x: jaxrnn.LSTMCarry(jnp.ones(H), jnp.ones(H))
+    start = lambda params, x: LSTMCarry(jnp.ones(H), jnp.ones(H))
     for same in (cell._replace(spec=()), cell._replace(initial_carry=start)):
         assert_same_bits(convert.to_keras(same, params), weights)
     step = lambda params, carry, x: cell.step(params, carry, x)
