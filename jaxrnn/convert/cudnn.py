@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import check_options, put_together, take_apart
-from jaxrnn.convert.weights import array, floating
+from jaxrnn.convert._arrays import array, floating
+from jaxrnn.convert._assemble import assemble
+from jaxrnn.convert._kinds import kind_of, kinds_of
+from jaxrnn.convert._packing import reordered
+from jaxrnn.convert._walk import check_options, put_together, take_apart
 
 
 def from_cudnn(
@@ -55,7 +57,8 @@ def from_cudnn(
         if not isinstance(size, int | np.integer) or size < 1:
             raise ValueError(f"{name}: expected a positive integer, got {size!r}.")
     ways = 2 if bidirectional else 1
-    rows = 4 * hidden_size
+    ((kind, layout),) = kinds_of("cuDNN")  # jax.experimental.rnn has one
+    rows = len(kind.gates) * hidden_size
     inputs = [input_size] + [ways * hidden_size] * (num_layers - 1)
     cells = [(rows, width) for width in inputs for _ in range(ways)]
     shapes = [s for one in cells for s in (one, (rows, hidden_size))]
@@ -70,9 +73,11 @@ def from_cudnn(
     cut = np.split(flat, np.cumsum(sizes)[:-1])
     cut = [a.reshape(shape) for a, shape in zip(cut, shapes, strict=True)]
     kernels, biases = cut[: 2 * len(cells)], cut[2 * len(cells) :]
-    read = partial(assemble, "weights", dtype=floating(dtype), among=("lstm",))
+    ordered = lambda a: reordered(a.T, layout.gates, kind.gates)
+    kernels, biases = [*map(ordered, kernels)], [*map(ordered, biases)]
+    read = partial(assemble, "weights", dtype=floating(dtype), among=[kind])
     made = [
-        read(kernels[n].T, kernels[n + 1].T, biases[n : n + 2])
+        read(kernels[n], kernels[n + 1], biases[n : n + 2])
         for n in range(0, 2 * len(cells), 2)
     ]
     return put_together([tuple(made[n : n + ways]) for n in range(0, len(made), ways)])
@@ -105,15 +110,17 @@ def to_cudnn(cell: Cell, params: Any) -> np.ndarray:
     check_options("cuDNN", apart, (), ("concat",))
     flat = [p for layer in apart.params for p in layer]
     alike = {(type(p), len(p.wh)) for p in flat}
+    ((kind, layout),) = kinds_of("cuDNN")
     if (
         len(alike) > 1
-        or kind_of(flat[0]).name != "lstm"
+        or kind_of(flat[0]) is not kind
         or len({len(layer) for layer in apart.params}) > 1
     ):
         raise ValueError(
             f"cell: jax.experimental.rnn has LSTMs of one width only, got {cell!r}."
         )
-    kernels = [w.T.ravel() for p in flat for w in (p.wx, p.wh)]
-    biases = [b for p in flat for b in (p.b, np.zeros_like(p.b))]
+    ordered = lambda a: reordered(a, kind.gates, layout.gates)
+    kernels = [ordered(w).T.ravel() for p in flat for w in (p.wx, p.wh)]
+    biases = [b for p in flat for b in (ordered(p.b), np.zeros_like(p.b))]
     weights = np.concatenate(kernels + biases)
     return weights.astype(np.float32) if weights.itemsize < 4 else weights

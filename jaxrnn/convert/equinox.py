@@ -8,14 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import nested, no_bias, put_together, take_apart, unnested
-from jaxrnn.convert.weights import array, floating, names_of
+from jaxrnn.convert import _kinds
+from jaxrnn.convert._arrays import array, floating, names_of
+from jaxrnn.convert._assemble import assemble, matched, refuse
+from jaxrnn.convert._foreign import explained
+from jaxrnn.convert._kind import Kind, Layout
+from jaxrnn.convert._kinds import kind_of, kinds_of, layout_for
+from jaxrnn.convert._nesting import nested, unnested
+from jaxrnn.convert._packing import reordered
+from jaxrnn.convert._refusals import no_bias
+from jaxrnn.convert._walk import put_together, take_apart
 
-# Kinds by their names in `jaxrnn.convert.kinds.KINDS`; one of them has a bias_n.
-HAS = ("gru", "lstm")
-FIELDS = ("weight_ih", "weight_hh", "bias", "bias_n")
+NAMES = ("weight_ih", "weight_hh", "bias")
 
 
 def from_equinox(
@@ -54,27 +58,48 @@ def from_equinox(
 
 
 def _read(name: str, cell: Any, dtype: Any) -> Any:
+    kinds = kinds_of("Equinox")
+    found = _fields(name, cell, kinds)
+    wx, wh = found["weight_ih"].T, found["weight_hh"].T
+    biases = [found["bias"]] if "bias" in found else []
+    tensors = {n: a.T for n, a in found.items() if n not in NAMES}
+    options: dict[str, Any] = dict(dtype=dtype, titles=(*NAMES, *tensors))
+    match = matched(name, wh, tensors, kinds)
+    if match is None:
+        otherwise = None
+        if (lacking := _lacking(wh)) is not None:
+            kinds = [*kinds, (lacking, Layout("", ""))]
+            otherwise = (
+                f"{name}: expected 3 or 4 gates, got weight_hh {list(wh.T.shape)}. "
+                f"Equinox has no {lacking.title}."
+            )
+        raise refuse(name, wx, wh, biases, tensors, kinds, otherwise, **options)
+    kind, layout, fields = match
+    turn = lambda a: reordered(a, layout.gates, kind.gates)
+    options |= dict(among=[kind], **fields)
+    return assemble(name, turn(wx), turn(wh), [*map(turn, biases)], **options)
+
+
+def _fields(name: str, cell: Any, kinds: list) -> dict[str, np.ndarray]:
+    """The arrays of a cell, or of a mapping, by their names."""
+    more = list(dict.fromkeys(n for _, one in kinds for n in one.tensors.values()))
     if isinstance(cell, Mapping):
-        fields = names_of(name, cell, FIELDS[:2], FIELDS[2:])
-        have = {name: fields.get(name) for name in FIELDS}
+        found = names_of(name, cell, NAMES[:2], (NAMES[2], *more))
     else:
-        have = {name: getattr(cell, name, None) for name in FIELDS}
-    if have["weight_ih"] is None or have["weight_hh"] is None:
+        found = {n: getattr(cell, n, None) for n in (*NAMES, *more)}
+    if any(found.get(n) is None for n in NAMES[:2]):
         raise ValueError(
             f"{name}: expected an Equinox LSTMCell or GRUCell, or its fields weight_ih, "
             f"weight_hh, bias and bias_n, got {type(cell).__name__}."
         )
-    wx, wh = (array(f"{name}: {n}", have[n]).T for n in FIELDS[:2])
-    biases = [] if have["bias"] is None else [have["bias"]]
-    options = dict(dtype=dtype, titles=FIELDS, among=("simple_rnn", *HAS))
-    options |= dict(bn=have["bias_n"])
-    params = assemble(name, wx, wh, biases, **options)
-    if kind_of(params).name not in HAS:
-        raise ValueError(
-            f"{name}: expected 3 or 4 gates, got weight_hh {list(wh.T.shape)}. Equinox "
-            "has no simple RNN."
-        )
-    return params
+    found = {n: found.get(n) for n in (*NAMES, *more)}
+    return {n: array(f"{name}: {n}", a) for n, a in found.items() if a is not None}
+
+
+def _lacking(wh: np.ndarray) -> Kind | None:
+    """A kind that has this recurrent kernel, and that Equinox does not have."""
+    fits = (k for k in _kinds.KINDS if "Equinox" not in k.layouts and k.fits(wh, {}))
+    return next(fits, None)
 
 
 def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:
@@ -105,16 +130,19 @@ def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> Any:
 
     def write(p):
         kind = kind_of(p)
-        if kind.name not in HAS:
-            title = kind.name.replace("_", " ").replace("rnn", "RNN")
-            raise ValueError(f"cell: Equinox has no {title}, got {cell!r}.")
-        fields = {"weight_ih": p.wx.T, "weight_hh": p.wh.T}
+        if kind is not None and "Equinox" not in kind.layouts:
+            raise ValueError(f"cell: Equinox has no {kind.title}, got {cell!r}.")
+        kind, layout = layout_for("Equinox", p)
+        turn = lambda a: reordered(a, kind.gates, layout.gates)
+        fields = {"weight_ih": turn(p.wx).T, "weight_hh": turn(p.wh).T}
+        biases = {"bias": turn(p.b)}
+        for field, tensor in layout.tensors.items():
+            where = fields if kind.fields[field].gate is None else biases
+            where[tensor] = getattr(p, field).T
         if not bias:
             no_bias("Equinox", p)
         else:
-            fields["bias"] = p.b
-            if "bn" in kind.fields:
-                fields["bias_n"] = p.bn
+            fields |= biases
         return {name: _known(np.array(a, order="C")) for name, a in fields.items()}
 
     return unnested(take_apart(cell, params).params, write)

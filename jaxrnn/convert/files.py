@@ -15,8 +15,9 @@ from jaxrnn._extra import need
 from jaxrnn._spec import show
 from jaxrnn._version import __version__
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import RNN
-from jaxrnn.convert.weights import copied, floating, held, total
+from jaxrnn.convert._arrays import copied, floating, held, total
+from jaxrnn.convert._leaves import leaves_of
+from jaxrnn.convert._state_dict import starts_of
 
 # Options of built-in cells that change initial values alone.
 INITIAL = {"forget_bias", "update_bias", "dtype"}
@@ -60,7 +61,7 @@ def save_safetensors(
     if name is not None:
         about["cell"] = name
     tensors = {}
-    for name, leaf in _named(params).items():
+    for name, leaf in leaves_of(params).items():
         if leaf.dtype.name not in DTYPES or name == "__metadata__":
             raise ValueError(
                 f"params: a file cannot hold {name!r} of {leaf.dtype}, only names other "
@@ -120,7 +121,7 @@ def load_safetensors(
         raise ValueError(
             f"{path}: expected the params of {name}, got those of {about['cell']}."
         )
-    wanted = _named(like)
+    wanted = leaves_of(like)
     for name in sorted(set(wanted) ^ set(tensors)):
         what = "no tensor" if name in wanted else "a tensor that is not expected,"
         raise ValueError(
@@ -149,7 +150,7 @@ def load_safetensors(
 
 def _whose(tensors: Mapping) -> str:
     """What to call for a file of torch's."""
-    if not any(map(RNN.fullmatch, tensors)):
+    if not starts_of(tensors):
         return ""
     return " These are a torch module's: call from_torch(read_safetensors(path))."
 
@@ -223,27 +224,6 @@ def _write(path: Path, data: bytes) -> None:
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their dotted paths."""
-    named: dict[str, Any] = {}
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        if name in named:
-            raise ValueError(f"params: two leaves are named {name!r}.")
-        try:
-            leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
-        except TypeError as error:
-            raise ValueError(
-                f"params: expected arrays, got {name!r}: {leaf!r}."
-            ) from error
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
-            raise ValueError(
-                f"params: {name!r} is a random key. Keep jax.random.key_data of it."
-            )
-        named[name] = leaf
-    return named
 
 
 def _computes(cell: Any) -> str | None:

@@ -9,17 +9,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import nested, put_together, take_apart, unnested
-from jaxrnn.convert.weights import array, floating, names_of, pack, split
-
-# Kinds with a Dense for each gate: Flax's letters of the gates, by the kind's name in
-# `jaxrnn.convert.kinds.KINDS`. The others have one Dense for x and one for h.
-GATES = {"lstm": "ifgo", "gru": "rzn"}
+from jaxrnn.convert._arrays import floating, names_of
+from jaxrnn.convert._flax_cells import read_cell, write_cell
+from jaxrnn.convert._foreign import explained
+from jaxrnn.convert._kinds import kind_of
+from jaxrnn.convert._nesting import nested, unnested
+from jaxrnn.convert._walk import put_together, take_apart
 
 
 def from_linen(
@@ -101,10 +97,10 @@ def from_nnx(
     return put_together(layers, activation=activation, merge=merge)
 
 
-def _layers(name: str, given: Any, dtype: Any) -> list:
-    read = lambda tree: nested(name, tree, partial(_read, dtype=dtype), layer=_ways)
-    with explained(name, given, lambda part: isinstance(part, Mapping) and read(part)):
-        return read(given)
+def _layers(name: str, trees: Any, dtype: Any) -> list:
+    read = lambda tree: nested(name, tree, partial(read_cell, dtype=dtype), layer=_ways)
+    with explained(name, trees, lambda part: isinstance(part, Mapping) and read(part)):
+        return read(trees)
 
 
 def _ways(tree: Any) -> tuple | None:
@@ -113,71 +109,6 @@ def _ways(tree: Any) -> tuple | None:
         return None
     both = names_of("params", tree, ("forward_rnn", "backward_rnn"), ("rngs",))
     return both["forward_rnn"], both["backward_rnn"]
-
-
-def _read(name: str, tree: Any, dtype: Any) -> Any:
-    while isinstance(tree, Mapping) and "cell" in tree:  # of an RNN
-        tree = tree["cell"]
-    if not isinstance(tree, Mapping):
-        raise ValueError(
-            f"{name}: expected a cell's mapping of names, got {type(tree).__name__}. "
-            "Of an NNX module give nnx.state(module), of several layers a list."
-        )
-    ours = lambda name: "if" if name == "if_" else name
-    parts = {ours(name): part for name, part in tree.items() if name != "rngs"}
-    if set(parts) == {"i", "h"}:
-        return _dense(name, parts["i"], parts["h"], dtype)
-    if set(parts) == {"dense_i", "dense_h"}:
-        return _dense(name, parts["dense_i"], parts["dense_h"], dtype)
-    for gates in GATES.values():
-        if set(parts) == {side + gate for side in "ih" for gate in gates}:
-            return _by_gate(name, parts, gates, dtype)
-    raise ValueError(
-        f"{name}: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
-        f"{sorted(parts)}. Give that part of the tree alone, a list for several layers "
-        "and a pair (forward, backward) for two directions."
-    )
-
-
-def _dense(name: str, from_x: Any, from_h: Any, dtype: Any) -> Any:
-    """One Dense each; one of the two has the bias."""
-    from_x = names_of(f"{name} of x", from_x, ("kernel",), ("bias",))
-    from_h = names_of(f"{name} of h", from_h, ("kernel",), ("bias",))
-    biases = [part["bias"] for part in (from_x, from_h) if "bias" in part]
-    if len(biases) > 1:
-        raise ValueError(f"{name}: expected a bias on x or on h, got two.")
-    kernels = from_x["kernel"], from_h["kernel"]
-    return assemble(name, *kernels, biases, dtype=dtype, among=("simple_rnn", *GATES))
-
-
-def _by_gate(name: str, parts: dict, gates: str, dtype: Any) -> Any:
-    biased = [side + gate for gate in gates for side in _biased(gates, gate)]
-    arrays: dict[tuple, np.ndarray] = {}
-    for gate, part in parts.items():
-        needed = ("kernel", "bias") if gate in biased else ("kernel",)
-        for what, value in names_of(f"{name}[{gate!r}]", part, needed).items():
-            arrays[gate, what] = array(f"{name}[{gate!r}].{what}", value)
-
-    def packed(side, what):
-        found = [arrays[side + gate, what] for gate in gates]
-        if len({a.shape for a in found}) != 1:
-            shapes = [list(a.shape) for a in found]
-            raise ValueError(
-                f"{name}: expected {what}s of one shape on {side}, got {shapes}."
-            )
-        return pack(*found)
-
-    wx, wh = packed("i", "kernel"), packed("h", "kernel")
-    if gates == "ifgo":
-        biases = [packed("h", "bias")]
-        return assemble(name, wx, wh, biases, dtype=dtype, among=("lstm",))
-    options = dict(dtype=dtype, among=("gru",), bn=arrays["hn", "bias"])
-    return assemble(name, wx, wh, [packed("i", "bias")], **options)
-
-
-def _biased(gates: str, gate: str) -> str:
-    """Whether a gate of Linen has its bias on x ("i"), on h ("h") or on both."""
-    return "h" if gates == "ifgo" else "ih" if gate == "n" else "i"
 
 
 def to_linen(cell: Cell, params: Any) -> Any:
@@ -205,7 +136,8 @@ def to_linen(cell: Cell, params: Any) -> Any:
         >>> tree["if"]["kernel"].shape, tree["hf"]["bias"].tolist()
         ((3, 4), [1.0, 1.0, 1.0, 1.0])
     """
-    return unnested(take_apart(cell, params).params, _write, both=_both)
+    write = partial(write_cell, "Linen")
+    return unnested(take_apart(cell, params).params, write, both=_both)
 
 
 def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
@@ -238,45 +170,14 @@ def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
     """
 
     def write(p):
-        kind = kind_of(p).name
-        if kind == "gru":
-            if np.any(p.bn):
-                raise ValueError(
-                    "params.bn: expected zeros, because nnx.GRUCell has no recurrent "
-                    "bias of n."
-                )
-            return _packed(p.wx, p.wh, bias_on="i", b=p.b)
-        if kind == "lstm":
-            if optimized:
-                return _packed(p.wx, p.wh, bias_on="h", b=p.b)
-            tree = _write(p)
-            tree["if_"] = tree.pop("if")
-            return tree
-        return _packed(p.wx, p.wh, bias_on="i", b=p.b)
+        kind = kind_of(p)
+        has = optimized and kind is not None and "NNX optimized" in kind.layouts
+        tree = write_cell("NNX optimized" if has else "NNX", p)
+        names = {"if": "if_", "i": "dense_i", "h": "dense_h"}  # NNX's, of Linen's
+        return {names.get(name, name): dense for name, dense in tree.items()}
 
     return unnested(take_apart(cell, params).params, write, both=_both)
 
 
-def _packed(wx, wh, *, bias_on: str, b) -> dict:
-    tree = {"dense_i": {"kernel": wx}, "dense_h": {"kernel": wh}}
-    tree[f"dense_{bias_on}"]["bias"] = b
-    return tree
-
-
 def _both(ways: list) -> dict:
     return dict(forward_rnn={"cell": ways[0]}, backward_rnn={"cell": ways[1]})
-
-
-def _write(p: Any) -> dict:
-    gates = GATES.get(kind_of(p).name)
-    if gates is None:
-        return {"i": {"kernel": p.wx, "bias": p.b}, "h": {"kernel": p.wh}}
-    tree: dict = {}
-    for side, kernel in (("i", p.wx), ("h", p.wh)):
-        for gate, k in zip(gates, split(kernel, len(gates)), strict=True):
-            tree[side + gate] = {"kernel": np.array(k, order="C")}
-    for gate, b in zip(gates, split(p.b, len(gates)), strict=True):
-        tree[_biased(gates, gate)[0] + gate]["bias"] = np.array(b)
-    if gates == "rzn":
-        tree["hn"]["bias"] = p.bn
-    return tree

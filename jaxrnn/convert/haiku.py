@@ -9,20 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import put_together, take_apart
-from jaxrnn.convert.weights import array, floating, names_of, pack, reordered, split
-
-# Haiku's name of a module, by the kind's name in `jaxrnn.convert.kinds.KINDS`.
-STEMS = {"lstm": "lstm", "simple_rnn": "vanilla_rnn"}
-BEFORE = (
-    "Haiku's GRU resets the memory before the recurrent matmul, and the GRU here resets "
-    "it after the matmul. No weights make them equal"
-)
+from jaxrnn.convert import _kinds
+from jaxrnn.convert._arrays import floating
+from jaxrnn.convert._foreign import explained
+from jaxrnn.convert._haiku_cells import read_module, stem_of, write_module
+from jaxrnn.convert._kinds import kinds_of, layout_for
+from jaxrnn.convert._walk import put_together, take_apart
 
 
 def from_haiku(
@@ -92,11 +85,12 @@ def _modules(params: Any) -> dict[str, dict]:
 def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list:
     modules = _modules(params)
     if names is None:
-        stems = {_stem(module) for module in modules}
-        known = {stem.rpartition("/")[2] for stem in stems} <= {*STEMS.values(), "gru"}
+        stems = {stem_of(module) for module in modules}
+        refused = {kind.name for kind in _kinds.KINDS if "Haiku" in kind.lacks}
+        known = {stem.rpartition("/")[2] for stem in stems} <= _stems() | refused
         if len(stems) != 1 or not known:
-            ours = tuple(sorted(filter(_is_recurrent, modules), key=_number))
-            such = f", such as names={ours}" if ours else ""
+            recurrent = tuple(sorted(filter(_is_recurrent, modules), key=_number))
+            such = f", such as names={recurrent}" if recurrent else ""
             raise ValueError(
                 f"params: expected modules of one name, lstm or vanilla_rnn, got "
                 f"{sorted(modules)}. Give names= in the order of the layers{such}."
@@ -109,7 +103,7 @@ def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list
             raise ValueError(
                 f"names: expected some of {sorted(modules)}, got {name!r}."
             )
-    made = [_read(name, modules[name], dtype) for name in names]
+    made = [read_module(name, modules[name], dtype) for name in names]
     if bidirectional and len(made) % 2:
         raise ValueError(
             "bidirectional: expected an even number of modules, forward and backward "
@@ -124,54 +118,17 @@ def _network(part: Any) -> bool:
 
 
 def _is_recurrent(module: str) -> bool:
-    return _stem(module).rpartition("/")[2] in STEMS.values()
+    return stem_of(module).rpartition("/")[2] in _stems()
 
 
-def _stem(module: str) -> str:
-    return re.sub(r"_\d+$", "", module)
+def _stems() -> set[str]:
+    """What Haiku calls modules, before it numbers them."""
+    return {layout.cell for _, layout in kinds_of("Haiku")}
 
 
 def _number(module: str) -> int:
     match = re.search(r"_(\d+)$", module)
     return int(match[1]) if match else 0
-
-
-def _read(name: str, parts: Mapping, dtype: Any) -> Any:
-    where = f"params[{name!r}]"
-    if "" in parts and isinstance(parts[""], Mapping) and "w_i" in parts[""]:
-        raise ValueError(f"{where}: {BEFORE}.")
-    if set(parts) == {"linear"}:
-        linear = names_of(where, parts["linear"], ("w", "b"))
-        w, b = (array(f"{where}.{k}", linear[k]) for k in "wb")
-        hidden = b.size // 4
-        if b.ndim != 1 or w.ndim != 2 or w.shape[1] != 4 * hidden or len(w) <= hidden:
-            raise ValueError(
-                f"{where}: expected w [F + H, 4 H] and b [4 H], "
-                f"got {list(w.shape)} and {list(b.shape)}."
-            )
-        one = np.repeat(np.array([0, 1, 0, 0], b.dtype), hidden)
-        wx, wh = _swap(w[:-hidden]), _swap(w[-hidden:])
-        names = ("w", "w", "b, with Haiku's 1 on the forget gate")
-        biases = [_swap(b), one]
-        options = dict(dtype=dtype, titles=names, among=("lstm",))
-        return assemble(where, wx, wh, biases, **options)
-    if set(parts) == {"linear", "linear_1"}:
-        from_x = names_of(where, parts["linear"], ("w", "b"))
-        from_h = names_of(where, parts["linear_1"], ("w",), ("b",))
-        biases = [p["b"] for p in (from_x, from_h) if "b" in p]
-        names = ("linear.w", "linear_1.w", "linear.b + linear_1.b")
-        w = from_x["w"], from_h["w"]
-        options = dict(dtype=dtype, titles=names, among=("simple_rnn",))
-        return assemble(where, *w, biases, **options)
-    raise ValueError(
-        f"{where}: expected the linear layers of an LSTM or a VanillaRNN, got "
-        f"{sorted(parts)}."
-    )
-
-
-def _swap(a: Any) -> np.ndarray:
-    """Haiku's i g f o to i f g o, and back."""
-    return reordered(a, "igfo", "ifgo")
 
 
 def to_haiku(
@@ -210,7 +167,7 @@ def to_haiku(
         raise ValueError(f"cell: Haiku's VanillaRNN is relu alone, got {cell!r}.")
     flat = [p for layer in apart.params for p in layer]
     if names is None:
-        stems = [_stem_of(p) for p in flat]
+        stems = [layout_for("Haiku", p)[1].cell for p in flat]
         count = [stems[:n].count(stem) for n, stem in enumerate(stems)]
         names = [f"{s}_{n}" if n else s for s, n in zip(stems, count, strict=True)]
     if len(names) != len(flat) or len(set(names)) != len(flat):
@@ -219,25 +176,6 @@ def to_haiku(
         )
     tree = {}
     for name, p in zip(names, flat, strict=True):
-        for part, weights in _write(p, double_bias).items():
+        for part, weights in write_module(p, double_bias).items():
             tree[f"{name}/{part}"] = weights
     return tree
-
-
-def _stem_of(p: Any) -> str:
-    kind = kind_of(p).name
-    if kind == "gru":
-        raise ValueError(f"cell: {BEFORE}.")
-    if kind not in STEMS:
-        raise ValueError(f"cell: Haiku has no {kind}.")
-    return STEMS[kind]
-
-
-def _write(p: Any, double_bias: bool) -> dict:
-    if _stem_of(p) == "lstm":
-        i, f, g, o = split(p.b, 4)
-        b = pack(i, f - np.ones((), f.dtype), g, o)
-        w = np.concatenate([_swap(p.wx), _swap(p.wh)])
-        return {"linear": {"w": w, "b": _swap(b)}}
-    from_h = {"w": p.wh} | ({"b": np.zeros_like(p.b)} if double_bias else {})
-    return {"linear": {"w": p.wx, "b": p.b}, "linear_1": from_h}

@@ -10,21 +10,16 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import explained, ours
-from jaxrnn.convert.kinds import assemble, kind_of
-from jaxrnn.convert.layers import (
-    check_options,
-    nested,
-    no_bias,
-    put_together,
-    take_apart,
-    unnested,
-)
-from jaxrnn.convert.weights import array, floating, pack, reordered
+from jaxrnn.convert._arrays import array, floating
+from jaxrnn.convert._assemble import assemble, only_one
+from jaxrnn.convert._foreign import explained, ours
+from jaxrnn.convert._kinds import kinds_of, layout_for
+from jaxrnn.convert._nesting import nested, unnested
+from jaxrnn.convert._packing import put_in, reordered, taken_out
+from jaxrnn.convert._refusals import no_bias
+from jaxrnn.convert._walk import check_options, put_together, take_apart
 
 NAMES = ("kernel", "recurrent_kernel", "bias")
-# Keras's order of the gates, by the kind's name in `jaxrnn.convert.kinds.KINDS`.
-ORDERS = {"simple_rnn": "h", "gru": "zrn", "lstm": "ifgo"}
 
 
 def from_keras(
@@ -100,35 +95,37 @@ def _read(name: str, weights: list, dtype: Any) -> Any:
         )
     found = [array(f"{name}: {n}", a) for n, a in zip(NAMES, weights, strict=False)]
     wx, wh, *biases = found
-    options = dict(dtype=dtype, titles=(*NAMES, "bias[1]"), among=ORDERS)
-    read = partial(assemble, name, **options)
-    if wh.ndim != 2 or wh.shape[1] != 3 * wh.shape[0]:
-        return read(wx, wh, biases)
+    kinds = [pair for pair in kinds_of("Keras") if pair[0].fits(wh, {})]
+    two_rows = [pair for pair in kinds if pair[1].second_bias]
     if biases and biases[0].ndim == 1:
-        raise ValueError(
-            f"{name}: this GRU has reset_after=False: it resets the carry before the "
-            "recurrent matmul. The GRU here resets after it, and no weights make them "
-            "equal."
-        )
-    swapped = _swap(wh)
-    if wx.ndim != 2 or wx.shape[1] != wh.shape[1]:
-        return read(wx, swapped)  # which says what is wrong
-    if not biases:
-        return read(_swap(wx), swapped)
+        if kinds == two_rows != []:
+            raise ValueError(
+                f"{name}: this GRU has reset_after=False: it resets the carry before the "
+                "recurrent matmul. The GRU here resets after it, and no weights make "
+                "them equal."
+            )
+        kinds = [pair for pair in kinds if pair not in two_rows]
+    elif biases:
+        kinds = two_rows or kinds
+    read = partial(assemble, name, dtype=dtype, titles=(*NAMES, "bias[1]"))
+    if not kinds:
+        return read(wx, wh, biases, among=[kind for kind, _ in kinds_of("Keras")])
+    kind = only_one(name, [kind for kind, _ in kinds])
+    layout = kinds[0][1]
+    turn = lambda a: reordered(a, layout.gates, kind.gates)
+    read = partial(read, turn(wx), turn(wh), among=[kind])
+    if not layout.second_bias:
+        return read([*map(turn, biases)])
+    if wx.ndim != 2 or wx.shape[1] != wh.shape[1] or not biases:
+        return read()  # which says what is wrong with a kernel
     if biases[0].shape != (2, wh.shape[1]):
         raise ValueError(
-            f"{name}: expected the bias of a GRU [2, {wh.shape[1]}], "
+            f"{name}: expected the bias of a {kind.title} [2, {wh.shape[1]}], "
             f"got {list(biases[0].shape)}."
         )
-    first, second = _swap(biases[0])
-    n = 2 * len(wh)
-    without_n = np.append(second[:n], np.zeros_like(second[n:]))
-    return read(_swap(wx), swapped, [first, without_n], bn=second[n:])
-
-
-def _swap(a: Any) -> np.ndarray:
-    """Keras's z r h to r z n, and back."""
-    return reordered(a, "zrn", "rzn")
+    first, second = biases[0]
+    rest, fields = taken_out(second, layout.gates, kind.second_biases(layout))
+    return read([turn(first), turn(rest)], **fields)
 
 
 def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
@@ -169,11 +166,10 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
 
 
 def _write(p: Any) -> list:
-    kind = kind_of(p)
-    if kind.name not in ORDERS:
-        raise ValueError(f"cell: Keras has no {kind.name}.")
-    turn = lambda a: reordered(a, kind.gates, ORDERS[kind.name])
-    if "bn" not in kind.fields:
-        return [turn(p.wx), turn(p.wh), turn(p.b)]
-    second = pack(np.zeros_like(p.b[: -len(p.bn)]), p.bn)
-    return [turn(p.wx), turn(p.wh), turn(np.stack([p.b, second]))]
+    kind, layout = layout_for("Keras", p)
+    turn = lambda a: reordered(a, kind.gates, layout.gates)
+    bias = turn(p.b)
+    if layout.second_bias:
+        second = put_in(p, kind.gates, kind.second_biases(layout))
+        bias = np.stack([bias, turn(second)])
+    return [turn(p.wx), turn(p.wh), bias]

@@ -3,39 +3,19 @@
 torch adds its two biases, except for the GRU's n, where r scales the second one.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert.foreign import of_torch
-from jaxrnn.convert.kinds import assemble, kind_of, named
-from jaxrnn.convert.layers import check_options, no_bias, put_together, take_apart
-from jaxrnn.convert.weights import array, floating, numpys, pack
-
-NAME = re.compile(r"((?:weight|bias)_[a-z]+)(?:_l(\d+)(_reverse)?)?")
-PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-class Module(NamedTuple):
-    """What torch's module of one kind of cell has.
-
-    Fields:
-        kind: its name in `jaxrnn.convert.kinds.KINDS`.
-        tensors: field of the params -> torch's name, beyond the kernels and biases;
-            matrices are transposed.
-        kept: the field that is the recurrent bias of the last gate, which torch does not
-            add to the other bias.
-    """
-
-    kind: str
-    tensors: Mapping[str, str] = {}
-    kept: str | None = None
-
-
-MODULES = (Module("simple_rnn"), Module("gru", kept="bn"), Module("lstm"))
+from jaxrnn.convert._arrays import array, floating, numpys
+from jaxrnn.convert._assemble import assemble, matched, refuse
+from jaxrnn.convert._kinds import kinds_of, layout_for
+from jaxrnn.convert._packing import put_in, reordered, taken_out
+from jaxrnn.convert._refusals import no_bias
+from jaxrnn.convert._state_dict import PARTS, explain, grouped, suffix_of
+from jaxrnn.convert._walk import check_options, put_together, take_apart
 
 
 def from_torch(
@@ -79,131 +59,61 @@ def from_torch(
     """
     dtype = floating(dtype)
     try:
-        layers = _layers(state_dict, prefix, dtype)
+        layers = [
+            tuple(
+                _read(cell, prefix, suffix_of(*place), dtype) for place, cell in layer
+            )
+            for layer in grouped(state_dict, prefix)
+        ]
     except ValueError as error:
-        more = of_torch(state_dict, prefix)
-        raise ValueError(f"{error}{more}") from error.__cause__
+        raise ValueError(f"{error}{explain(state_dict, prefix)}") from error.__cause__
     return put_together(layers, activation=activation)
 
 
-def _layers(state_dict: Mapping[str, Any], prefix: str, dtype: Any) -> list:
-    if not isinstance(state_dict, Mapping):
-        raise ValueError(
-            "state_dict: expected names and tensors, such as module.state_dict(), got "
-            f"{type(state_dict).__name__}."
-        )
-    known = {*PARTS, *(name for module in MODULES for name in module.tensors.values())}
-    found: dict[tuple, dict] = {}
-    for name, value in state_dict.items():
-        if not isinstance(name, str):
-            raise ValueError(f"state_dict: expected names, got {name!r}.")
-        if not name.startswith(prefix):
-            continue
-        match = NAME.fullmatch(name.removeprefix(prefix))
-        if match is None or not (match[1] in known or match[1].endswith("_hr")):
-            raise ValueError(
-                f"state_dict: expected {prefix}weight_ih_l0 and so on, got {name!r}."
-            )
-        what, layer, reverse = match.groups()
-        if what.endswith("_hr") and what not in known:
-            raise ValueError(
-                f"state_dict: {name!r} is the projection of an LSTM with proj_size, "
-                "and no cell here has one. Train an LSTM without proj_size, or write "
-                "the cell with jaxrnn.gated."
-            )
-        place = (None if layer is None else int(layer), reverse is not None)
-        found.setdefault(place, {})[what] = value
-    if not found:
-        raise ValueError(
-            f"state_dict: expected names that begin with {prefix + 'weight_ih'!r}, got "
-            f"{sorted(state_dict)}."
-        )
-    numbers = {layer for layer, _ in found}
-    layers = [None] if numbers == {None} else list(range(len(numbers)))
-    ways = (False, True) if any(reverse for _, reverse in found) else (False,)
-    expected = {(layer, way) for layer in layers for way in ways}
-    if set(found) != expected:
-        raise ValueError(
-            f"state_dict: expected {len(numbers)} layers of {len(ways)} directions "
-            f"each, got {sorted(state_dict)}."
-        )
-    every = {name for weights in found.values() for name in weights}
-    for place, weights in found.items():
-        for name in sorted(every - set(weights)):
-            raise ValueError(
-                f"state_dict: expected the same names in all layers, but "
-                f"{prefix + name + _suffix(*place)!r} is missing."
-            )
-    return [
-        tuple(_read(found[n, way], prefix, _suffix(n, way), dtype) for way in ways)
-        for n in layers
-    ]
-
-
-def _suffix(layer: int | None, reverse: bool) -> str:
-    return "" if layer is None else f"_l{layer}{'_reverse' * reverse}"
-
-
 def _read(weights: Mapping, prefix: str, suffix: str, dtype: Any) -> Any:
-    called = {name: prefix + name + suffix for name in PARTS}
+    called = {name: prefix + name + suffix for name in (*PARTS, *weights)}
     biases = [name for name in PARTS[2:] if name in weights]
-    expected = PARTS if biases else PARTS[:2]
-    missing = [called[name] for name in expected if name not in weights]
-    if missing:
-        zeros = ""
-        if len(biases) == 1 and len(missing) == 1:
-            other = f"np.zeros_like(state_dict[{called[biases[0]]!r}])"
-            zeros = (
-                f" If there was none, give state_dict | {{{missing[0]!r}: {other}}}."
-            )
-        raise ValueError(
-            f"state_dict: expected weight_ih, weight_hh and both biases or none, but "
-            f"{missing} is missing.{zeros}"
-        )
-    found = {
-        n: array(f"state_dict: {prefix}{n}{suffix}", a) for n, a in weights.items()
-    }
-    matches = _matches(found)
-    module, kind = matches[0], named(matches[0].kind)
-    fields: dict[str, Any] = {f: found[n].T for f, n in module.tensors.items()}
+    _check_parts(weights, called, biases)
+    found = {n: array(f"state_dict: {called[n]}", a) for n, a in weights.items()}
+    wx, wh = found["weight_ih"].T, found["weight_hh"].T
+    terms = [found[name] for name in biases]
+    tensors = {n: found[n].T for n in found if n not in PARTS}
     titles = [
         called["weight_ih"],
         called["weight_hh"],
         f"{called['bias_ih']} + {called['bias_hh']}",
     ]
-    terms = [found[name] for name in biases]
-    if biases and module.kept is not None:
-        first, second = terms
-        assert kind is not None
-        hidden = len(second) // len(kind.gates)
-        zero = second.dtype.type(0)
-        last = np.arange(len(second)) >= len(second) - hidden
-        terms = [first, np.where(last, zero, second)]
-        fields[module.kept] = second[-hidden:]
-    kernels = found["weight_ih"].T, found["weight_hh"].T
-    titles += [prefix + module.tensors.get(f, "bias_hh") + suffix for f in fields]
-    options: dict[str, Any] = dict(
-        dtype=dtype, titles=titles, among=[m.kind for m in matches]
+    options: dict[str, Any] = dict(dtype=dtype, titles=titles)
+    kinds = kinds_of("torch")
+    match = matched("state_dict", wh, tensors, kinds)
+    if match is None:
+        raise refuse("state_dict", wx, wh, terms, tensors, kinds, **options)
+    kind, layout, fields = match
+    titles += [called[layout.tensors[field]] for field in fields]
+    seconds = kind.second_biases(layout)
+    if biases and seconds and terms[1].shape == (kind.width({"wh": wh, **fields}),):
+        terms[1], split = taken_out(terms[1], layout.gates, seconds)
+        titles += [called["bias_hh"]] * len(split)
+        fields |= split
+    turn = lambda a: reordered(a, layout.gates, kind.gates)
+    options |= dict(among=[kind], **fields)
+    return assemble("state_dict", turn(wx), turn(wh), [*map(turn, terms)], **options)
+
+
+def _check_parts(weights: Mapping, called: Mapping, biases: list) -> None:
+    """Raises ValueError unless there are both kernels, and both biases or none."""
+    expected = PARTS if biases else PARTS[:2]
+    missing = [called[name] for name in expected if name not in weights]
+    if not missing:
+        return
+    zeros = ""
+    if len(biases) == 1 and len(missing) == 1:
+        other = f"np.zeros_like(state_dict[{called[biases[0]]!r}])"
+        zeros = f" If there was none, give state_dict | {{{missing[0]!r}: {other}}}."
+    raise ValueError(
+        f"state_dict: expected weight_ih, weight_hh and both biases or none, but "
+        f"{missing} is missing.{zeros}"
     )
-    return assemble("state_dict", *kernels, terms, **options, **fields)
-
-
-def _matches(found: Mapping[str, np.ndarray]) -> list[Module]:
-    """The modules that have these tensors: one, unless the tensors are nobody's.
-
-    Then all that have tensors of these names, so that the shapes are complained about.
-    """
-    more = set(found) - set(PARTS)
-    names = [m for m in MODULES if set(m.tensors.values()) == more]
-    fits = []
-    for module in names:
-        kind, fields = (
-            named(module.kind),
-            {f: found[n].T for f, n in module.tensors.items()},
-        )
-        if kind is not None and kind.fits(found["weight_hh"].T, fields):
-            fits.append(module)
-    return fits or [m._replace(kept=None) for m in names] or [*MODULES]
 
 
 def to_torch(
@@ -238,7 +148,7 @@ def to_torch(
     """
     apart = take_apart(cell, params)
     check_options("torch", apart, ("tanh", "relu"), ("concat",))
-    alike = {(type(p), len(p.wh)) for layer in apart.params for p in layer}
+    alike = {(type(p), p.wh.shape) for layer in apart.params for p in layer}
     ways = {len(layer) for layer in apart.params}
     if len(alike) > 1 or len(ways) > 1 or len(set(apart.activations)) > 1:
         raise ValueError(
@@ -256,16 +166,11 @@ def to_torch(
 
 
 def _write(p: Any, bias: bool) -> dict:
-    kind = kind_of(p)
-    module = next((m for m in MODULES if m.kind == kind.name), None)
-    if module is None:
-        raise ValueError(f"cell: torch has no {kind.name}.")
-    weights = {"weight_ih": p.wx.T, "weight_hh": p.wh.T}
-    weights |= {name: getattr(p, field).T for field, name in module.tensors.items()}
+    kind, layout = layout_for("torch", p)
+    turn = lambda a: reordered(a, kind.gates, layout.gates)
+    weights = {"weight_ih": turn(p.wx).T, "weight_hh": turn(p.wh).T}
+    weights |= {name: getattr(p, field).T for field, name in layout.tensors.items()}
     if not bias:
         return weights
-    second = np.zeros_like(p.b)
-    if module.kept is not None:
-        last = getattr(p, module.kept)
-        second = pack(np.zeros_like(p.b[: -len(last)]), last)
-    return weights | {"bias_ih": p.b, "bias_hh": second}
+    second = put_in(p, kind.gates, kind.second_biases(layout))
+    return weights | {"bias_ih": turn(p.b), "bias_hh": turn(second)}

@@ -1,4 +1,4 @@
-"""Arrays of any library as NumPy's: their dtypes, their sums, their gates."""
+"""Arrays of any library as NumPy's: their dtypes and their sums."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -120,20 +120,3 @@ def names_of(
         may = f", and perhaps {list(optional)}" if optional else ""
         raise ValueError(f"{name}: expected {list(required)}{may}, got {got}.")
     return dict(tree)
-
-
-def split(gates: Any, count: int) -> list[np.ndarray]:
-    """The gates of a packed kernel or bias ``[..., count * H]``."""
-    return np.split(gates, count, axis=-1)
-
-
-def reordered(gates: Any, order: str, target: str) -> np.ndarray:
-    """A packed kernel or bias in another order of its gates, a letter each."""
-    if order == target:
-        return gates
-    apart = dict(zip(order, split(gates, len(order)), strict=True))
-    return pack(*(apart[letter] for letter in target))
-
-
-def pack(*gates: Any) -> np.ndarray:
-    return np.concatenate(gates, axis=-1)

@@ -1,0 +1,114 @@
+"""The table of the kinds of cells that other libraries have too.
+
+A new kind is one entry in `KINDS`. Every direction of every library looks there.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.cells.gru import GRUParams, gru
+from jaxrnn.cells.lstm import LSTMParams, lstm
+from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
+from jaxrnn.convert._kind import Field, Kind, Layout
+
+HAIKU_GRU = (
+    "Haiku's GRU resets the memory before the recurrent matmul, and the GRU here resets "
+    "it after the matmul. No weights make them equal"
+)
+
+KINDS = (
+    Kind(
+        "simple_rnn",
+        "simple RNN",
+        SimpleRNNParams,
+        simple_rnn,
+        "h",
+        {
+            "torch": Layout("torch.nn.RNN", "h"),
+            "Keras": Layout("keras.layers.SimpleRNN", "h"),
+            "Linen": Layout("nn.SimpleCell", "h", form="sides", bias_on="i"),
+            "NNX": Layout("nnx.SimpleCell", "h", form="sides", bias_on="i"),
+            "Haiku": Layout("vanilla_rnn", "h", form="sides"),
+        },
+        activation=True,
+    ),
+    Kind(
+        "gru",
+        "GRU",
+        GRUParams,
+        gru,
+        "rzn",
+        {
+            "torch": Layout("torch.nn.GRU", "rzn", second_bias=True),
+            "Keras": Layout("keras.layers.GRU", "zrn", second_bias=True),
+            "Linen": Layout(
+                "nn.GRUCell", "rzn", form="gates", bias_on="i", second_bias=True
+            ),
+            "NNX": Layout("nnx.GRUCell", "rzn", form="sides", bias_on="i"),
+            "Equinox": Layout("eqx.nn.GRUCell", "rzn", {"bn": "bias_n"}),
+        },
+        lacks={"Haiku": HAIKU_GRU},
+        fields={"bn": Field(lambda sizes: (sizes["hidden"],), False, "bias of n", "n")},
+    ),
+    Kind(
+        "lstm",
+        "LSTM",
+        LSTMParams,
+        lstm,
+        "ifgo",
+        {
+            "torch": Layout("torch.nn.LSTM", "ifgo"),
+            "Keras": Layout("keras.layers.LSTM", "ifgo"),
+            "Linen": Layout("nn.LSTMCell", "ifgo", form="gates", bias_on="h"),
+            "NNX": Layout("nnx.LSTMCell", "ifgo", form="gates", bias_on="h"),
+            "NNX optimized": Layout(
+                "nnx.OptimizedLSTMCell", "ifgo", form="sides", bias_on="h"
+            ),
+            "Haiku": Layout("lstm", "igfo", form="joint", added={"f": 1.0}),
+            "Equinox": Layout("eqx.nn.LSTMCell", "ifgo"),
+            "cuDNN": Layout("jax.experimental.rnn.lstm", "ifgo"),
+        },
+    ),
+)
+
+
+def kind_of(params: Any) -> Kind | None:
+    """The kind of one cell's params, by their type."""
+    return next((kind for kind in KINDS if kind.params is type(params)), None)
+
+
+def kinds_of(*libraries: str) -> list[tuple[Kind, Layout]]:
+    """The kinds that a library has, and how it lays them out, in the table's order.
+
+    Several libraries are read as one; a kind that two have comes twice.
+    """
+    return [
+        (kind, kind.layouts[library])
+        for kind in KINDS
+        for library in libraries
+        if library in kind.layouts
+    ]
+
+
+def layout_for(library: str, params: Any) -> tuple[Kind, Layout]:
+    """The kind of one cell's params and its `Layout` in a library, to write them.
+
+    Raises:
+        ValueError: if the library has no such cell, or no place for some field.
+    """
+    kind = kind_of(params)
+    assert kind is not None  # what is not in the table was refused before
+    layout = kind.layouts.get(library)
+    if layout is None:
+        reason = kind.lacks.get(library, f"{library} has no {kind.name}")
+        raise ValueError(f"cell: {reason}.")
+    placed = {*layout.tensors, *kind.second_biases(layout).values()}
+    for name, field in kind.fields.items():
+        if name not in placed and np.any(getattr(params, name)):
+            which = "recurrent " if field.gate is not None else ""
+            raise ValueError(
+                f"params.{name}: expected zeros, because {layout.cell} has no "
+                f"{which}{field.title}."
+            )
+    return kind, layout
