@@ -15,6 +15,7 @@ from jaxrnn.compose import (
 )
 from jaxrnn.convert import _kinds
 from jaxrnn.convert._foreign import inside
+from jaxrnn.noise import dropout
 from jaxrnn.precision import _precise
 
 WHOLE_STACK = (
@@ -28,6 +29,8 @@ REASONS = {
     residual: "no peer adds inputs to outputs; convert the cell inside, "
     "cell.parts[0], with the same params",
     with_carries: "its outputs hold the carry too; convert the cell inside, "
+    "cell.parts[0], with the same params",
+    dropout: "peers keep dropout beside their weights; convert the cell inside, "
     "cell.parts[0], with the same params",
     _precise: "no file says what a peer computes in; convert the cell inside, with "
     "the same params",

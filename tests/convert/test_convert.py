@@ -256,6 +256,7 @@ REFUSED = {
         jaxrnn.stack(cases.own_gated(H), GRU),
         "without a spec has no",
     ),
+    "dropout": (jaxrnn.noise.dropout(GRU, 0.5), "keep dropout beside.*cell.parts"),
     "residual": (jaxrnn.residual(jaxrnn.gru(F)), "no peer adds.*cell.parts"),
     "learned_carry": (jaxrnn.learned_carry(LSTM), "with params.cell"),
     "with_carries": (jaxrnn.with_carries(LSTM), "convert the cell inside"),
