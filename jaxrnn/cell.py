@@ -53,9 +53,10 @@ class Run(Protocol):
 class Unroll(Protocol):
     """``(params, carry, xs, control, run) -> (carry, hs)`` over ``xs [T, *batch, F]``.
 
-    A composition runs each cell inside by ``run(cell, params, carry, xs, control)``. It
-    gives it that cell's own params and carry, and ``control.part(number, fresh)``. It
-    never looks into a carry: a run may have put something else in its place.
+    A composition runs each cell inside by ``run(cell, params, carry, xs, control)``, with
+    that cell's own params and carry. If it has several, each gets its own
+    ``control.part(number, fresh)``. It never looks into a carry: a run may have put
+    something else in its place.
     """
 
     def __call__(

@@ -12,8 +12,7 @@ import jaxrnn
 from tests.laws.cases import CELLS, B, T, assert_close, assert_same_bits, example
 from tests.museum.exhibits import exhibit
 
-UNROLL, SCAN = "jaxrnn/unroll.py", "jaxrnn/engine/scan.py"
-DEFERRED, COMPOSE = "jaxrnn/engine/deferred.py", "jaxrnn/compose.py"
+UNROLL, COMPOSE = "jaxrnn/unroll.py", "jaxrnn/compose.py"
 LENGTHS = np.array([T, 2, 0])
 MASK = np.random.RandomState(0).rand(T, B) < 0.6
 
