@@ -81,6 +81,7 @@ ELEMENTWISE: dict[str, Callable] = {
     "rsqrt": lambda a: 1 / np.sqrt(a),
     "cbrt": np.cbrt,
     "square": np.square,
+    "one_minus_square": lambda a: 1 - a * a,
     "logistic": lambda a: 1 / (1 + np.exp(-a)),
     "erf": lambda a: _by_math(math.erf, a),
     "erfc": lambda a: _by_math(math.erfc, a),
