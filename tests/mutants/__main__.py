@@ -3,7 +3,7 @@
     python -m tests.mutants                    all, two at a time: `make mutants`
     python -m tests.mutants --sample 10        a fixed sample
     python -m tests.mutants --names lstm       those whose module or name has this in it
-    python -m tests.mutants --check            names those that have no place in the source
+    python -m tests.mutants --check            names those without a place or tests
 
 A fault meets the tests that its module names, until the first that fails; what survives
 them, the whole quick suite. Survivors are printed, and the exit status is 1. A fault with
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rich.console import Console
@@ -89,7 +90,7 @@ def first_failure(folder: pathlib.Path, tests: tuple, limit: float) -> str | Non
             return f"hangs: more than {limit:.0f} s"
     if process.returncode == 0:
         return None
-    if process.returncode == 5:
+    if process.returncode in (4, 5):  # no test of that name, and none left
         raise ValueError(f"{tests}: no test ran. Bring the list up to date.")
     lines = output.splitlines()
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
@@ -129,6 +130,19 @@ def misplaced(module: Module, fault: Fault) -> str | None:
             return f"{error} {fault.function} is in {', '.join(found)}."
         return str(error)
     return None
+
+
+def without_tests(lists: Iterable[tuple], workers: int) -> list[str]:
+    """Which lists of tests pytest finds no test for."""
+
+    def one(tests):
+        try:
+            first_failure(ROOT, ("--collect-only", *tests), 100)
+        except ValueError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        return list(filter(None, pool.map(one, lists)))
 
 
 def files_with(function: str) -> list[str]:
@@ -178,7 +192,9 @@ def main() -> int:
         "--no-suite", action="store_true", help="the module's tests alone"
     )
     parser.add_argument(
-        "--check", action="store_true", help="plant none, name those without a place"
+        "--check",
+        action="store_true",
+        help="plant none, name those without a place or tests",
     )
     options = parser.parse_args()
 
@@ -190,9 +206,8 @@ def main() -> int:
     ]
     lost = [f"{m.path}: {why}" for m, f in pairs if (why := misplaced(m, f))]
     if lost or options.check:
-        print(
-            "\n".join([*lost, f"{len(pairs) - len(lost)} of {len(pairs)} have a place"])
-        )
+        lost += without_tests(dict.fromkeys(m.tests for m, _ in pairs), options.workers)
+        print("\n".join(lost or [f"all {len(pairs)} have a place and tests"]))
         return 1 if lost else 0
     if options.sample:
         pairs = random.Random(0).sample(pairs, options.sample)

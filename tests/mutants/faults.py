@@ -150,7 +150,7 @@ PLANTED = (
     ),
     module(
         "jaxrnn/_tree.py",
-        "tests/laws/test_time.py -k loop_of_step and forward-lstm",
+        "tests/laws/test_time.py -k loop_of_step and lstm-forward",
         ("then and otherwise swapped", "select.one", "jnp.where(where.reshape(where.shape + (1,) * axes), a, b)", "jnp.where(where.reshape(where.shape + (1,) * axes), b, a)"),
         ("masks broadcast from the right", "select.one", "where.shape + (1,) * axes", "(1,) * axes + where.shape"),
     ),
@@ -207,8 +207,8 @@ PLANTED = (
     ),
     module(
         "jaxrnn/engine/scan.py",
-        "tests/laws/test_time.py -k loop_of_step and (bare or forward-lstm or"
-        " reverse-lstm)",
+        "tests/laws/test_time.py -k loop_of_step and (bare or lstm-forward or"
+        " lstm-reverse)",
         ("time always forwards", "unroll.run", "lax.scan(body, carry, steps, reverse=control.reverse)", "lax.scan(body, carry, steps)"),
         ("resets go nowhere", "controlled.body", "carry if reset is None else select(reset, fresh, carry)", "carry"),
         ("resets keep, and all else is fresh", "controlled.body", "select(reset, fresh, carry)", "select(reset, carry, fresh)"),
@@ -343,8 +343,8 @@ PLANTED = (
     ),
     module(
         "jaxrnn/compose.py",
-        "tests/laws/test_time.py -k loop_of_step and (forward-stack or"
-        " forward-residual)",
+        "tests/laws/test_time.py -k loop_of_step and (stack-forward or"
+        " residual-forward)",
         ("layers reset to nothing", "stack.unroll", "control.part(n, f)", "control.part(n, c)"),
         ("an unroll without its inputs", "residual.unroll", "(carry, add(hs, xs))", "(carry, hs)"),
     ),
