@@ -120,6 +120,26 @@ def test_lengths_and_a_mask_of_two_batch_shapes():
         jaxrnn.unroll(cell, params, None, xs, lengths=np.full(B, T), mask=mask)
 
 
+@pytest.mark.parametrize("name", ["lengths", "mask", "resets"])
+@pytest.mark.parametrize("of", ["inputs", "carry"])
+def test_a_batch_shape_that_something_does_not_begin_with(name, of):
+    """Where a cell does not say what the batch is, all leaves must begin with it."""
+    batch = {"inputs": (B, B + 1), "carry": (B, B)}
+    batch[of] = (B, B + 2) if of == "inputs" else (B + 1, B)
+    cell = jaxrnn.Cell(
+        init=lambda key, features: (),
+        initial_carry=lambda p, x: jnp.zeros(batch["carry"]),
+        step=lambda p, c, x: (c + x["a"].sum(), c * x["b"].sum()),
+        event_ndim=None,
+    )
+    xs = {"a": jnp.ones((T, B, 3)), "b": jnp.ones((T, *batch["inputs"]))}
+    shape = (B,) if of == "carry" else (B, B + 1)
+    given = {"lengths": np.full(shape, T)}
+    given |= {n: np.ones((T, *shape), bool) for n in ("mask", "resets")}
+    with pytest.raises(ValueError, match=f"{name}: expected a batch shape that xs"):
+        jaxrnn.unroll(cell, (), None, xs, **{name: given[name]})
+
+
 def test_a_cell_with_an_unroll_of_its_own_is_told_everything():
     told = []
 

@@ -124,7 +124,7 @@ PLANTED = (
     ),
     module(
         "jaxrnn/engine/__init__.py",
-        "tests/laws/test_transform.py -k closed_over",
+        "tests/laws/test_errors.py -k raises and gated",
         ("the engine asked for is not used", "_allowed", 'tuple(e for e in ENGINES if engine in ("auto", e.name))', "ENGINES[-1:]"),
     ),
     module(
@@ -197,12 +197,12 @@ PLANTED = (
     ),
     module(
         "jaxrnn/_time.py",
-        "tests/test_unroll.py -k own or vectors or two_batch_shapes",
+        "tests/test_unroll.py -k own or vectors or two_batch_shapes or begin_with",
         ("lengths of another shape than the mask", "_lengths", "value.shape != batch", "False"),
     ),
     module(
         "jaxrnn/unroll.py",
-        "tests/test_unroll.py -k own or vectors or two_batch_shapes",
+        "tests/test_unroll.py -k own or vectors or two_batch_shapes or begin_with",
         ("a batch shape that nothing has", "_batch", "leaf.shape[:len(shape)] != shape", "False"),
     ),
     module(
@@ -350,7 +350,7 @@ PLANTED = (
     ),
     module(
         "jaxrnn/compose.py",
-        "tests/laws/test_time.py -k loop_of_step and bidirectional",
+        "tests/laws/test_time.py -k (loop_of_step and bidirectional) or each_direction",
         ("backwards whatever was asked", "bidirectional.unroll", "not control.reverse", "True"),
         ("directions reset to the other's carry", "bidirectional.unroll", "control.part(0, fresh.forward)", "control.part(0, fresh.backward)"),
         ("a merge shows the padding", "bidirectional.unroll", "select(control.valid, join(hf, hb), 0)", "join(hf, hb)"),
