@@ -125,6 +125,7 @@ def _gated(parts: Gated, low: Any, kept: Any, summed: Any) -> Gated:
     """The equations, each in its dtype: `kept` for the carry, `summed` for sums."""
     projected = _rounded(parts.project, low, summed, summed)
     recurred = _rounded(parts.recur, low, summed, summed)
+    opened = _rounded(parts.gates, low, kept, summed)
     updated = _rounded(parts.update, low, kept, summed)
 
     def project(params, x):
@@ -134,7 +135,7 @@ def _gated(parts: Gated, low: Any, kept: Any, summed: Any) -> Gated:
         return _cast(recurred(*_cast((params, carry, z), summed)), low)
 
     def gates(params, carry, pre):
-        return _cast(parts.gates(*_cast((params, carry, pre), kept)), kept)
+        return _cast(opened(*_cast((params, carry, pre), kept)), kept)
 
     def update(params, carry, gates):
         return _cast(updated(*_cast((params, carry, gates), kept)), kept)
@@ -146,7 +147,7 @@ def _gated(parts: Gated, low: Any, kept: Any, summed: Any) -> Gated:
 
 
 def _rounded(f: Callable, low: Any, given: Any, summed: Any) -> Callable:
-    """`f` on arrays of dtype `given`, its matmuls with operands rounded to `low`."""
+    """`f` on arrays of dtype `given`, its products with operands rounded to `low`."""
 
     def run(*args):
         closed, out = jax.make_jaxpr(f, return_shape=True)(*args)
@@ -162,11 +163,11 @@ def _rounded(f: Callable, low: Any, given: Any, summed: Any) -> Callable:
             if eqn.primitive.name in ("jit", "pjit"):  # what jnp's functions are
                 inner = options["jaxpr"]
                 outs = evaluate(inner.jaxpr, inner.consts, ins)
-            elif eqn.primitive is lax.dot_general_p and all(
+            elif eqn.primitive in PRODUCTS and all(
                 v.aval.dtype == given for v in (*eqn.invars, *eqn.outvars)
             ):
                 options = dict(options, preferred_element_type=summed)
-                outs = [_matmul(low, summed, options)(*ins)]
+                outs = [_product(eqn.primitive, low, summed, options)(*ins)]
             else:
                 named = [v for v in eqn.invars if not hasattr(v, "val")]
                 alone = dict(constvars=[], invars=named, outvars=eqn.outvars)
@@ -178,24 +179,27 @@ def _rounded(f: Callable, low: Any, given: Any, summed: Any) -> Callable:
     return run
 
 
-def _matmul(low: Any, summed: Any, options: dict) -> Callable:
-    """`lax.dot_general` of operands rounded to `low`, summed in `summed`.
+PRODUCTS = (lax.dot_general_p, lax.conv_general_dilated_p)
+
+
+def _product(primitive: Any, low: Any, summed: Any, options: dict) -> Callable:
+    """A matmul or a convolution of operands rounded to `low`, summed in `summed`.
 
     Its derivative is written out because JAX's transpose of a matmul rounds the result,
     here each weight's gradient, to the dtype of the operand.
     """
 
     def product(a, b):
-        return lax.dot_general(a, b, **options)
+        return primitive.bind(a, b, **options)
 
     @jax.custom_jvp
-    def matmul(a, b):
+    def rounded(a, b):
         return product(a.astype(low), b.astype(low)).astype(a.dtype)
 
     def rule(primals, tangents):
         (a, b), (da, db) = primals, tangents
         exact = lambda v: v.astype(low).astype(summed)
-        out, dout = matmul(a, b), None
+        out, dout = rounded(a, b), None
         if not isinstance(da, SymbolicZero):
             dout = product(da.astype(summed), exact(b))
         if not isinstance(db, SymbolicZero):
@@ -203,8 +207,8 @@ def _matmul(low: Any, summed: Any, options: dict) -> Callable:
             dout = other if dout is None else dout + other
         return out, jnp.zeros_like(out) if dout is None else dout.astype(a.dtype)
 
-    matmul.defjvp(rule, symbolic_zeros=True)
-    return matmul
+    rounded.defjvp(rule, symbolic_zeros=True)
+    return rounded
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

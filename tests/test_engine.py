@@ -10,7 +10,7 @@ import pytest
 from jax.experimental import io_callback
 
 import jaxrnn
-from jaxrnn.engine import scan
+from jaxrnn.engine import gated, scan
 from jaxrnn.engine.hoist import hoist
 from tests.laws.cases import CELLS, B, F, H, T, assert_close, example, weighed
 
@@ -160,3 +160,20 @@ def test_callbacks_of_every_kind_run_in_order(kind):
     assert_close(hs, jaxrnn.unroll(inner, params, carry, xs)[1])
     with pytest.raises(ValueError, match="engine: expected 'auto' or 'scan'"):
         jaxrnn.unroll(cell, params, carry, xs, engine="gated")
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"), [("lstm", True), ("conv_lstm", False), ("conv_gru", False)]
+)
+def test_gradients_that_are_convolutions_wait_for_the_end(name, blocks):
+    """In a loop over blocks of steps they would take 30 times as long."""
+    sizes = []
+
+    class Recording(gated.Plan):
+        def block_size(self, *told):
+            sizes.append(super().block_size(*told))
+            return sizes[-1]
+
+    params, carry, xs = example(name)
+    jaxrnn.unroll(CELLS[name], params, carry, xs, engine=(gated.engine(Recording()),))
+    assert [size > 0 for size in sizes] == [blocks]

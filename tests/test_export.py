@@ -36,7 +36,7 @@ OPTIONS = ("lengths", "mask", "resets")
 def draw(cell, steps, rows, dtype=np.float64, seed=0):
     """Random ``(params, carry, xs)`` and all three options; one row has length 0."""
     rng = np.random.RandomState(seed + 10 * steps + rows)
-    xs = jnp.asarray(rng.randn(steps, rows, F), dtype)
+    xs = jnp.asarray(rng.randn(steps, rows, *cases.event_of(cell)), dtype)
     params = randomise(1, cell.init(jax.random.key(0), F))
     params = jax.tree.map(lambda a: a.astype(dtype), params)
     carry = randomise(seed + 2, cell.initial_carry(params, xs[0]))
@@ -251,7 +251,7 @@ def same_in_onnx(cell, time, batch, which, dtype=np.float32, **static):
         pytest.param((), "6", "3", id="fixed", marks=pytest.mark.nightly),
     ],
 )
-@pytest.mark.parametrize("name", ONNX_CELLS)
+@cases.each(ONNX_CELLS, quick=set(ONNX_CELLS) - set(cases.ALIKE))
 def test_onnx(name, which, time, batch):
     with jax.enable_x64(False):
         same_in_onnx(ONNX_CELLS[name], time, batch, which)
@@ -264,7 +264,7 @@ def test_onnx(name, which, time, batch):
         pytest.param("scan", marks=pytest.mark.nightly),
     ],
 )
-@pytest.mark.parametrize("name", ONNX_CELLS)
+@cases.each(ONNX_CELLS, quick=set(ONNX_CELLS) - set(cases.ALIKE))
 def test_onnx_of_reversed_time(name, engine):
     with jax.enable_x64(False):
         same_in_onnx(ONNX_CELLS[name], "t", "b", OPTIONS, reverse=True, engine=engine)
@@ -284,8 +284,8 @@ def test_onnx_of_what_jit_has_seen():
         assert_close(in_onnxruntime(model, [xs]), [expected], 1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CELLS)
+# onnxruntime has no convolution in float64.
+@cases.each([name for name in CELLS if "conv" not in name], quick=())
 def test_onnx_in_float64(name):
     same_in_onnx(CELLS[name], "t", "b", OPTIONS, np.float64)
 

@@ -5,7 +5,10 @@
     n = tanh(x Wn + bn + r (h Un + bh))   what could enter
     h' = (1 - z) n + z h
 
-The reset gate acts after the recurrent matmul, so one matmul serves all three gates.
+The reset gate acts after the recurrent matmul, so one matmul serves all three gates. In
+the paper it acts before, and then the candidate waits for a second matmul:
+
+    n = tanh(x Wn + (r h) Un + bn)
 """
 
 from collections.abc import Callable
@@ -18,15 +21,9 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import (
-    check_features,
-    check_gate_bias,
-    check_hidden,
-    draw_bias,
-    zeros,
-)
+from jaxrnn.cells.options import Draw, check_flag, check_gate_bias, check_hidden, zeros
 from jaxrnn.gated import gated
-from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
 
 
@@ -40,6 +37,14 @@ class GRUParams(NamedTuple):
     wh: jax.Array
     b: jax.Array
     bn: jax.Array
+
+
+class ResetBeforeGRUParams(NamedTuple):
+    """Parameters of `gru` with ``reset_after=False``: wx [F, 3H], wh [H, 3H], b [3H]."""
+
+    wx: jax.Array
+    wh: jax.Array
+    b: jax.Array
 
 
 class GRUGates(NamedTuple):
@@ -66,6 +71,18 @@ def gates(params, h, pre):
     return GRUGates(r, sigmoid(z), jnp.tanh(n + r * hn))
 
 
+def recur_before(params, h, z):
+    xr, xz, xn = z
+    hr, hz = jnp.split(h @ params.wh[:, : 2 * h.shape[-1]], 2, axis=-1)
+    return xr + hr, xz + hz, xn
+
+
+def gates_before(params, h, pre):
+    r, z, n = pre
+    r = sigmoid(r)
+    return GRUGates(r, sigmoid(z), jnp.tanh(n + (r * h) @ params.wh[:, -h.shape[-1] :]))
+
+
 def update(params, h, gates):
     _, z, n = gates
     return (1 - z) * n + z * h
@@ -79,6 +96,7 @@ def output(params, h):
 def gru(
     hidden: int,
     *,
+    reset_after: bool = True,
     update_bias: float | jax.Array | None = None,
     kernel_init: Callable = glorot_uniform,
     recurrent_init: Callable = orthogonal,
@@ -87,10 +105,13 @@ def gru(
 ) -> Cell:
     """The gated recurrent unit: ``h' = (1 - z) n + z h``; its carry is ``h``.
 
-    The gates are r, z = σ(x W + h U + b) and n = tanh(x W + b + r (h U + bn)).
+    The gates are r, z = σ(x W + h U + b) and n = tanh(x W + b + r (h U + bn)), or
+    n = tanh(x W + b + (r h) U).
 
     Args:
         hidden: H, the width of the state.
+        reset_after: whether r acts after the matmul, as in torch and cuDNN, or before it,
+            as in the paper and in Haiku. Before it, a step waits for two matmuls.
         update_bias: the initial bias of the keep gate z, a number, an array [H] or a
             traced value; None is 0.0.
         kernel_init: ``(key, (F, H), dtype)``, the input kernel of one gate.
@@ -100,11 +121,12 @@ def gru(
         dtype: of the parameters; None is JAX's default float.
 
     Returns:
-        A cell with params `GRUParams` and a carry ``h [*batch, H]``.
+        A cell with params `GRUParams`, or `ResetBeforeGRUParams`, and a carry
+        ``h [*batch, H]``.
 
     Raises:
-        ValueError: for a width that is not a positive integer, an update bias of another
-            shape, or both biases.
+        ValueError: for a width that is not a positive integer, a flag that is no bool,
+            an update bias of another shape, or both biases.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn
@@ -115,18 +137,16 @@ def gru(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
+    check_flag("reset_after", reset_after)
     check_gate_bias("update_bias", update_bias, hidden, bias_init)
     start_bias = 0.0 if update_bias is None else update_bias
+    draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):
-        kx, kh, kb = jax.random.split(key, 3)
-        features = check_features(features)
-        return GRUParams(
-            wx=per_gate(kernel_init, 3, kx, (features, hidden), dtype),
-            wh=per_gate(recurrent_init, 3, kh, (hidden, hidden), dtype),
-            b=draw_bias("rzn", bias_init, kb, hidden, dtype, z=start_bias),
-            bn=draw_bias("n", None, kb, hidden, dtype),
-        )
+        dense = draw.dense("rzn", key, features, hidden, z=start_bias)
+        if not reset_after:
+            return ResetBeforeGRUParams(*dense)
+        return GRUParams(*dense, bn=draw.full(hidden, 0))
 
     def initial_carry(params, x):
         return zeros(x, hidden)
@@ -135,9 +155,15 @@ def gru(
         init=init,
         initial_carry=initial_carry,
         project=project,
-        recur=recur,
-        gates=gates,
+        recur=recur if reset_after else recur_before,
+        gates=gates if reset_after else gates_before,
         update=update,
         output=output,
-        spec=spec_of("gru", hidden=hidden, update_bias=update_bias, dtype=dtype),
+        spec=spec_of(
+            "gru",
+            hidden=hidden,
+            reset_after=None if reset_after else False,  # what is usual goes unsaid
+            update_bias=update_bias,
+            dtype=dtype,
+        ),
     )

@@ -20,15 +20,9 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import (
-    check_features,
-    check_gate_bias,
-    check_hidden,
-    draw_bias,
-    zeros,
-)
+from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, zeros
 from jaxrnn.gated import gated
-from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
 
 
@@ -71,9 +65,13 @@ def gates(params, carry, pre):
     return LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
 
 
+def new_cell_state(carry, i, f, g):
+    return f * carry.c + i * g
+
+
 def update(params, carry, gates):
     i, f, g, o = gates
-    c = f * carry.c + i * g
+    c = new_cell_state(carry, i, f, g)
     return LSTMCarry(h=o * jnp.tanh(c), c=c)
 
 
@@ -124,14 +122,10 @@ def lstm(
     check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
     start_bias = 1.0 if forget_bias is None else forget_bias
 
+    draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
+
     def init(key, features):
-        kx, kh, kb = jax.random.split(key, 3)
-        features = check_features(features)
-        return LSTMParams(
-            wx=per_gate(kernel_init, 4, kx, (features, hidden), dtype),
-            wh=per_gate(recurrent_init, 4, kh, (hidden, hidden), dtype),
-            b=draw_bias("ifgo", bias_init, kb, hidden, dtype, f=start_bias),
-        )
+        return LSTMParams(*draw.dense("ifgo", key, features, hidden, f=start_bias))
 
     def initial_carry(params, x):
         return LSTMCarry(h=zeros(x, hidden), c=zeros(x, hidden))

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import check_features, check_hidden, draw_bias, zeros
+from jaxrnn.cells.options import Draw, activation_of, check_hidden, zeros
 from jaxrnn.gated import gated
-from jaxrnn.initializers import glorot_uniform, orthogonal, per_gate
+from jaxrnn.initializers import glorot_uniform, orthogonal
 
 
 class SimpleRNNParams(NamedTuple):
@@ -46,9 +45,6 @@ def update(params, h, gates):
 
 def output(params, h):
     return h
-
-
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 @factory
@@ -86,23 +82,11 @@ def simple_rnn(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    if not callable(activation) and activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation: expected one of {sorted(ACTIVATIONS)} or a function, "
-            f"got {activation!r}."
-        )
-    phi = activation if callable(activation) else ACTIVATIONS[activation]
-    # jnp.tanh and "tanh" are one activation, and so have one name.
-    activation = {f: name for name, f in ACTIVATIONS.items()}.get(phi, phi)
+    phi, named = activation_of(activation)
+    draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):
-        kx, kh, kb = jax.random.split(key, 3)
-        features = check_features(features)
-        return SimpleRNNParams(
-            wx=per_gate(kernel_init, 1, kx, (features, hidden), dtype),
-            wh=per_gate(recurrent_init, 1, kh, (hidden, hidden), dtype),
-            b=draw_bias("h", bias_init, kb, hidden, dtype),
-        )
+        return SimpleRNNParams(*draw.dense("h", key, features, hidden))
 
     def initial_carry(params, x):
         return zeros(x, hidden)
@@ -118,5 +102,5 @@ def simple_rnn(
         gates=gates,
         update=update,
         output=output,
-        spec=spec_of("simple_rnn", hidden=hidden, activation=activation, dtype=dtype),
+        spec=spec_of("simple_rnn", hidden=hidden, activation=named, dtype=dtype),
     )

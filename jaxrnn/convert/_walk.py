@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrnn._spec import name_of
 from jaxrnn.cell import Cell
-from jaxrnn.cells.simple import ACTIVATIONS
+from jaxrnn.cells.options import ACTIVATIONS
 from jaxrnn.compose import BidirectionalParams, bidirectional, stack
 from jaxrnn.convert._arrays import array, copied
 from jaxrnn.convert._assemble import checked

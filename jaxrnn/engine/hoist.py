@@ -15,12 +15,14 @@ class Pure(NamedTuple):
         consts: the traced values that the original closed over.
         reads: ``(consts, *args)`` as trees of bool: which leaves the function reads.
         calls_out: whether it calls Python when it runs: debugging and I/O callbacks.
+        convolves: whether there is a convolution in it.
     """
 
     call: Callable
     consts: tuple
     reads: tuple
     calls_out: bool = False
+    convolves: bool = False
 
 
 def hoist(f: Callable, *example: Any) -> Pure:
@@ -51,19 +53,21 @@ def hoist(f: Callable, *example: Any) -> Pure:
     read |= {v for v in jaxpr.outvars if not hasattr(v, "val")}
     structure = jax.tree.structure((consts, *example))
     reads = jax.tree.unflatten(structure, [v in read for v in jaxpr.invars])
-    return Pure(call, consts, reads, bool(jaxpr.effects) or _has_callback(jaxpr))
+    # A `jax.pure_callback` has no effect of JAX's kind.
+    calls_out = bool(jaxpr.effects) or _has(jaxpr, "pure_callback")
+    return Pure(call, consts, reads, calls_out, _has(jaxpr, "conv_general_dilated"))
 
 
-def _has_callback(jaxpr: Any) -> bool:
-    """Whether a `jax.pure_callback` is in it, which has no effect of JAX's kind."""
+def _has(jaxpr: Any, name: str) -> bool:
+    """Whether a primitive of this name is in it."""
 
     def inside(value):
         if isinstance(value, tuple | list):
             return any(map(inside, value))
         value = getattr(value, "jaxpr", value)
-        return hasattr(value, "eqns") and _has_callback(value)
+        return hasattr(value, "eqns") and _has(value, name)
 
     return any(
-        eqn.primitive.name == "pure_callback" or any(map(inside, eqn.params.values()))
+        eqn.primitive.name == name or any(map(inside, eqn.params.values()))
         for eqn in jaxpr.eqns
     )

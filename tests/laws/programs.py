@@ -19,6 +19,7 @@ from tests.laws.cases import (
     ENGINES,
     B,
     T,
+    beside,
     by_hand,
     example,
     floats,
@@ -51,7 +52,7 @@ def looped(name: str, reverse=False) -> Callable:
         steps = jnp.arange(len(xs))
         inside = steps.reshape(-1, *(1,) * lengths.ndim) < lengths
         valid = inside & mask
-        xs = jnp.where(valid[..., None], xs, 0)
+        xs = jnp.where(beside(valid, xs), xs, 0)
         return by_hand(CELLS[name], params, carry, xs, valid, resets & inside, reverse)
 
     return run

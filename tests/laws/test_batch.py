@@ -129,3 +129,14 @@ def test_few_rows_and_many_are_run_alike(name, reverse):
         engine = (gated.engine(gated.Plan(few_rows=few)),)
         run = with_grads(programs.unrolled(name, engine, reverse), weighs=True)
         assert_close(evaluate(run, *args), programs.oracle(name, reverse)(*args))
+
+
+@pytest.mark.parametrize("name", ["conv_lstm", "conv_gru"])
+def test_a_step_of_images_with_any_batch_axes(name):
+    """A convolution knows one axis of rows: none and two are made one, and back."""
+    cell = CELLS[name]
+    params, carry, xs = programs.given(name, (2, 3))[:3]
+    _, h = cell.step(params, carry, xs[0])
+    for at in np.ndindex(2, 3):
+        row = jax.tree.map(lambda a, at=at: a[at], carry)
+        assert_close(h[at], cell.step(params, row, xs[0][at])[1])

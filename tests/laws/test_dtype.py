@@ -1,5 +1,7 @@
 """Law 11, dtype: the carry's dtype is a fixed point, nothing is promoted unasked."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import jaxrnn
 from tests.laws import programs
 from tests.laws.cases import (
+    BUILT_IN,
     CELLS,
     STEPS,
     B,
@@ -21,6 +24,17 @@ from tests.laws.cases import (
 )
 from tests.laws.numpy_jaxpr import evaluate
 
+# every factory of cells, by the width
+MAKES = {
+    name: getattr(jaxrnn, name)
+    for name in dict.fromkeys(name.partition("_before")[0] for name in BUILT_IN)
+    if hasattr(jaxrnn, name)
+} | {
+    "projected_lstm": functools.partial(jaxrnn.projected_lstm, projection=3),
+    "conv_lstm": functools.partial(jaxrnn.conv_lstm, kernel=3),
+    "conv_gru": functools.partial(jaxrnn.conv_gru, kernel=(2, 2)),
+    "leaky_rnn, τ": functools.partial(jaxrnn.leaky_rnn, learn_tau=True),
+}
 FLOATS = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64)
 QUICK = FLOATS[::2]
 each_dtype = pytest.mark.parametrize(
@@ -75,6 +89,12 @@ def test_float32_laws(name):
     # sums of T*B products in float32, of numbers of about 1
     f = lambda engine: evaluate(with_grads(programs.unrolled(name, engine)), *args)
     assert_close(f("auto"), f("scan"), tolerance=2e-6)
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_all_params_are_drawn_in_the_dtype_asked_for(name):
+    params = MAKES[name](4, dtype="bfloat16").init(jax.random.key(0), F)
+    assert {a.dtype for a in params} == {jnp.dtype("bfloat16")}
 
 
 @pytest.mark.parametrize("make", [jaxrnn.simple_rnn, jaxrnn.lstm, jaxrnn.gru])

@@ -8,6 +8,7 @@ import pytest
 import jaxrnn
 from jaxrnn import initializers
 from tests.laws.cases import B, F, H, T, bare_step, example
+from tests.laws.test_dtype import MAKES
 
 lstm = jaxrnn.lstm(H)
 params, carry, xs = example("lstm")
@@ -384,3 +385,133 @@ def test_numpy_and_python_inputs_are_welcome():
     want = run(c=carry, lengths=jnp.array([5, 2, 0]))
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+GATE_BIAS = {
+    name: "update_bias" if name.endswith(("gru", "ugrnn")) else "forget_bias"
+    for name in MAKES
+    if name.endswith(("gru", "ugrnn", "lstm", "mgu", "janet"))
+}
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_every_factory_checks_its_options(name):
+    make = MAKES[name]
+    for hidden in (0, -1, 1.5, True, "4", None):
+        with pytest.raises(ValueError, match=r"hidden: expected .*integer"):
+            make(hidden)
+    with pytest.raises(ValueError, match="features: expected an integer from 0"):
+        make(4).init(jax.random.key(0), -1)
+    wrong = lambda key, hidden, dtype: jnp.zeros(hidden + 1)
+    with pytest.raises(ValueError, match="bias_init: expected a bias"):
+        make(4, bias_init=wrong).init(jax.random.key(0), F)
+    with pytest.raises(ValueError, match="x: expected"):
+        make(4).initial_carry(make(4).init(jax.random.key(0), F), jnp.ones((B, F), int))
+    if name in GATE_BIAS:
+        option = GATE_BIAS[name]
+        with pytest.raises(
+            ValueError, match=f"{option}: expected a number or an array"
+        ):
+            make(4, **{option: np.ones(3)})
+        ramp = lambda key, hidden, dtype: jnp.zeros(hidden)
+        with pytest.raises(ValueError, match=f"{option}: bias_init draws"):
+            make(4, **{option: 1.0}, bias_init=ramp)
+
+
+OPTIONS = {
+    "gru of a number": (
+        lambda: jaxrnn.gru(4, reset_after=1),
+        "reset_after: expected True",
+    ),
+    "mgu of a text": (lambda: jaxrnn.mgu(4, reset_after="no"), "reset_after: expected"),
+    "no projection": (
+        lambda: jaxrnn.projected_lstm(4, 0),
+        "projection: expected a positive integer, got 0",
+    ),
+    "beta of another width": (
+        lambda: jaxrnn.janet(4, beta=np.ones(3)),
+        r"beta: expected a number or an array \[4\]",
+    ),
+    "dt of another width": (
+        lambda: jaxrnn.cornn(4, dt=np.ones(3)),
+        r"dt: expected a number or an array \[4\]",
+    ),
+    "a text for dt": (lambda: jaxrnn.lem(4, dt="fast"), "dt: expected a number"),
+    "epsilon of each unit": (
+        lambda: jaxrnn.antisymmetric_rnn(4, epsilon=np.ones(4)),
+        "epsilon: expected a number, got",
+    ),
+    "one antisymmetric unit": (
+        lambda: jaxrnn.antisymmetric_rnn(1),
+        "hidden: expected an integer from 2, got 1",
+    ),
+    "gate as a number": (
+        lambda: jaxrnn.antisymmetric_rnn(4, gate=1),
+        "gate: expected True or False",
+    ),
+    "activation": (
+        lambda: jaxrnn.ind_rnn(4, activation="sin"),
+        "activation: expected one",
+    ),
+    "activation of rates": (
+        lambda: jaxrnn.leaky_rnn(4, activation=None),
+        "activation: expected one",
+    ),
+    "τ below dt": (
+        lambda: jaxrnn.leaky_rnn(4, tau=1, dt=2),
+        "tau: expected more than dt",
+    ),
+    "dt of 0": (lambda: jaxrnn.leaky_rnn(4, tau=1, dt=0), "tau: expected more than dt"),
+    "signs of 0": (
+        lambda: jaxrnn.leaky_rnn(3, signs=[1, 0, -1]),
+        r"signs: expected \[3\] of 1 and -1",
+    ),
+    "signs of another width": (
+        lambda: jaxrnn.leaky_rnn(3, signs=[1, -1]),
+        r"signs: expected \[3\] of 1 and -1, got int64 \[2\]",
+    ),
+    "a mask of numbers": (
+        lambda: jaxrnn.leaky_rnn(3, mask=np.ones((3, 3))),
+        r"mask: expected bool \[3, 3\], got float64",
+    ),
+    "heads": (
+        lambda: jaxrnn.slstm(6, heads=4),
+        "heads: expected a divisor of hidden, 6, got 4",
+    ),
+    "forget": (lambda: jaxrnn.slstm(6, forget="tanh"), "forget: expected one of"),
+    "a kernel of 4 dimensions": (
+        lambda: jaxrnn.conv_lstm(2, (3, 3, 3, 3)),
+        "kernel: expected 1 to 3 dimensions",
+    ),
+    "an empty kernel": (
+        lambda: jaxrnn.conv_lstm(2, (3, 0)),
+        "kernel: expected a positive integer, got 0",
+    ),
+    "strides of another dimension": (
+        lambda: jaxrnn.conv_lstm(2, (3, 3), strides=(1, 1, 1)),
+        "strides: expected an integer or 2",
+    ),
+    "a recurrent kernel of another dimension": (
+        lambda: jaxrnn.conv_gru(2, 3, recurrent_kernel=(3, 3)),
+        "recurrent_kernel: expected an integer or 1",
+    ),
+    "padding": (
+        lambda: jaxrnn.conv_lstm(2, 3, padding="LEFT"),
+        'padding: expected "SAME", "VALID" or 1 pairs',
+    ),
+    "padding of another dimension": (
+        lambda: jaxrnn.conv_lstm(2, (3, 3), padding=[(1, 1)]),
+        "padding: expected",
+    ),
+    "vectors for images": (
+        lambda: run(jaxrnn.conv_lstm(2, (3, 3)), None, None, xs),
+        r"x: expected \[\*batch, H, W, C\] for a kernel of 2 dimensions|params",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_cells(name):
+    call, message = OPTIONS[name]
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -173,6 +173,9 @@ MATMULS = {
     "bare": lambda x, w: x @ w,
     "jitted": jax.jit(lambda x, w: jnp.einsum("...i,ij->...j", x, w)),
     "custom": doubled,
+    "convolution": lambda x, w: jax.lax.conv_general_dilated(
+        x[..., None, :], w[None], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+    )[..., 0, :],
 }
 
 
@@ -206,6 +209,30 @@ def test_a_bare_step_multiplies_in_compute_and_adds_in_carry(kind):
     np.testing.assert_allclose(dx, want, rtol=0, atol=1e-14)
     want = times * exact(x).sum(0)[:, None] * jnp.ones(H)
     np.testing.assert_allclose(dw, want, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "name", ["gru_before", "projected_lstm", "lem", "slstm", "conv_lstm", "conv_gru"]
+)
+def test_every_product_is_of_rounded_numbers(name):
+    """Wherever it is: in recur, in gates, in update."""
+
+    def operands(jaxpr):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+                yield [v.aval.dtype.name for v in eqn.invars]
+            for value in eqn.params.values():
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    yield from operands(inner)
+
+    params, carry, xs = (cast(tree, jnp.float32) for tree in example(name))
+    count = lambda cell: [
+        *operands(jax.make_jaxpr(cell.step)(params, carry, xs[0]).jaxpr)
+    ]
+    plain, rounded = CELLS[name], jaxrnn.precision(CELLS[name], compute="bfloat16")
+    assert len(count(plain)) == len(count(rounded)) >= 2
+    assert all(found == ["bfloat16"] * 2 for found in count(rounded))
 
 
 def test_what_waits_for_the_backward_pass_is_in_compute():

@@ -29,6 +29,7 @@ from tests.laws.cases import (
     T,
     assert_close,
     assert_same_bits,
+    beside,
     each,
     example,
     floats,
@@ -125,7 +126,7 @@ def test_each_direction_is_its_own_unroll(reverse, lengths, mask, resets):
 def test_padding_changes_no_bit(name, reverse, lengths, mask, resets, junk):
     params, carry, xs, *rest = told(name, lengths, mask, resets)
     valid = mask & (np.arange(T)[:, None] < lengths)
-    dirty = np.where(valid[..., None], xs, junk)
+    dirty = np.where(beside(valid, xs), xs, junk)
     run = programs.gradients(name, "scan" if reverse else "auto", reverse)
     assert_same_bits(run(params, carry, xs, *rest), run(params, carry, dirty, *rest))
 
@@ -242,7 +243,7 @@ def test_any_number_of_steps_between_stored_carries(
 class Blocks(gated.Plan):
     """A plan whose `block_bytes` are the steps of a block."""
 
-    def block_size(self, stored, params):
+    def block_size(self, stored, params, convolves):
         return self.block_bytes
 
 
@@ -299,7 +300,7 @@ def test_compiled_too_padding_changes_no_bit(name, junk):
     _, _, xs, lengths, mask, _ = programs.given(name)
     valid = mask & (np.arange(T)[:, None] < lengths)
     assert 0 < valid.sum() < T * B
-    dirty = np.where(valid[..., None], xs, junk)
+    dirty = np.where(beside(valid, xs), xs, junk)
     assert_same_bits(compiled(name), compiled(name, xs=dirty))
 
 

@@ -55,8 +55,8 @@ def test_a_bias_initializer_without_effect():
     plant=(
         LSTM,
         "lstm.init",
-        "draw_bias('ifgo', bias_init, kb, hidden, dtype, f=open_by)",
-        "draw_bias('ifgo', bias_init, kb, hidden, dtype, g=open_by)",
+        "draw.dense('ifgo', key, features, hidden, f=start_bias)",
+        "draw.dense('ifgo', key, features, hidden, g=start_bias)",
     ),
 )
 def test_the_forget_bias_on_another_gate():
@@ -215,8 +215,8 @@ def test_a_state_without_its_batch_axis():
     plant=(
         GRU,
         "gru.init",
-        "draw_bias('n', None, kb, hidden, dtype)",
-        "draw_bias('rzn', None, kb, hidden, dtype)",
+        "draw.full(hidden, 0)",
+        "draw.full(3 * hidden, 0)",
     ),
 )
 def test_a_number_of_weights_that_surprises():

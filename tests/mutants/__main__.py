@@ -27,8 +27,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from tests.mutants.faults import MODULES, MUSEUM, Module
-from tests.mutants.planting import Fault, function_in, planted
+from tests.mutants.faults import MODULES, MUSEUM
+from tests.mutants.planting import Fault, Module, function_in, planted
 
 ROOT = pathlib.Path(__file__).parents[2]
 COPIED = (

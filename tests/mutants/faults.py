@@ -5,30 +5,9 @@ once, and proves nothing. These are what people get wrong, above all what keeps 
 shape. `tests.mutants.planting` says what a fault is.
 """
 
-from typing import NamedTuple
-
 from tests.museum.__main__ import hung
-from tests.mutants.planting import Fault
-
-
-class Module(NamedTuple):
-    """Fields:
-    path: of the source.
-    tests: pytest's arguments: what the faults meet first.
-    faults: in the order of the source.
-    """
-
-    path: str
-    tests: tuple[str, ...]
-    faults: tuple[Fault, ...]
-
-
-def module(path: str, tests: str, *faults: tuple[str, str, str, str]) -> Module:
-    """Each fault: its name, its function, the pattern and what stands there instead."""
-    files, _, names = tests.partition(" -k ")
-    chosen = ("-k", names) if names else ()
-    return Module(path, (*files.split(), *chosen), tuple(Fault(*f) for f in faults))
-
+from tests.mutants.cells import OF_CELLS
+from tests.mutants.planting import Module, module
 
 # fmt: off
 PLANTED = (
@@ -50,18 +29,16 @@ PLANTED = (
         ("gates packed f, i, g, o", "gates", "i, f, g, o = pre", "f, i, g, o = pre"),
         ("the candidate squashed by σ", "gates", "LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))", "LSTMGates(sigmoid(i), sigmoid(f), sigmoid(g), sigmoid(o))"),
         ("the output gate squashed by tanh", "gates", "LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))", "LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), jnp.tanh(o))"),
-        ("i and f swapped in c", "update", "f * carry.c + i * g", "i * carry.c + f * g"),
-        ("forget and keep swapped", "update", "f * carry.c + i * g", "(1 - f) * carry.c + i * g"),
-        ("coupled gates", "update", "f * carry.c + i * g", "f * carry.c + (1 - f) * g"),
-        ("c is made of h", "update", "f * carry.c + i * g", "f * carry.h + i * g"),
+        ("i and f swapped in c", "new_cell_state", "f * carry.c + i * g", "i * carry.c + f * g"),
+        ("forget and keep swapped", "new_cell_state", "f * carry.c + i * g", "(1 - f) * carry.c + i * g"),
+        ("coupled gates", "new_cell_state", "f * carry.c + i * g", "f * carry.c + (1 - f) * g"),
+        ("c is made of h", "new_cell_state", "f * carry.c + i * g", "f * carry.h + i * g"),
         ("h is shown without tanh", "update", "o * jnp.tanh(c)", "o * c"),
         ("h shows the old c", "update", "o * jnp.tanh(c)", "o * jnp.tanh(carry.c)"),
         ("the carry's two halves swapped", "update", "LSTMCarry(h=o * jnp.tanh(c), c=c)", "LSTMCarry(c=o * jnp.tanh(c), h=c)"),
         ("the cell state is shown", "output", "return carry.h", "return carry.c"),
         ("forget bias 0", "lstm", "1.0 if forget_bias is None else forget_bias", "0.0 if forget_bias is None else forget_bias"),
-        ("forget bias on the input gate", "lstm.init", "draw_bias('ifgo', bias_init, kb, hidden, dtype, f=open_by)", "draw_bias('ifgo', bias_init, kb, hidden, dtype, i=open_by)"),
-        ("one key for both kernels", "lstm.init", "per_gate(recurrent_init, 4, kh, (hidden, hidden), dtype)", "per_gate(recurrent_init, 4, kx, (hidden, hidden), dtype)"),
-        ("the kernels' initializers swapped", "lstm.init", "per_gate(kernel_init, 4, kx, (features, hidden), dtype)", "per_gate(recurrent_init, 4, kx, (features, hidden), dtype)"),
+        ("forget bias on the input gate", "lstm.init", "draw.dense('ifgo', key, features, hidden, f=start_bias)", "draw.dense('ifgo', key, features, hidden, i=start_bias)"),
     ),
     module(
         "jaxrnn/cells/gru.py",
@@ -81,8 +58,7 @@ PLANTED = (
         ("nothing is let go", "update", "(1 - z) * n + z * h", "n + z * h"),
         ("the candidate is always let in", "update", "(1 - z) * n + z * h", "(1 - z) * n + h"),
         ("update bias 1", "gru", "0.0 if update_bias is None else update_bias", "1.0 if update_bias is None else update_bias"),
-        ("update bias on the reset gate", "gru.init", "draw_bias('rzn', bias_init, kb, hidden, dtype, z=open_by)", "draw_bias('rzn', bias_init, kb, hidden, dtype, r=open_by)"),
-        ("one key for both kernels", "gru.init", "per_gate(recurrent_init, 3, kh, (hidden, hidden), dtype)", "per_gate(recurrent_init, 3, kx, (hidden, hidden), dtype)"),
+        ("update bias on the reset gate", "gru.init", "draw.dense('rzn', key, features, hidden, z=start_bias)", "draw.dense('rzn', key, features, hidden, r=start_bias)"),
     ),
     module(
         "jaxrnn/cells/simple.py",
@@ -92,17 +68,21 @@ PLANTED = (
         ("no bias", "project", "x @ params.wx + aligned(params.b, x)", "x @ params.wx"),
         ("no memory", "recur", "z[0] + h @ params.wh", "z[0]"),
         ("memory taken away", "recur", "z[0] + h @ params.wh", "z[0] - h @ params.wh"),
-        ("tanh where relu was asked for", "", "{'tanh': jnp.tanh, 'relu': jax.nn.relu}", "{'tanh': jnp.tanh, 'relu': jnp.tanh}"),
-        ("relu where tanh was asked for", "", "{'tanh': jnp.tanh, 'relu': jax.nn.relu}", "{'tanh': jax.nn.relu, 'relu': jax.nn.relu}"),
-        ("any activation is accepted", "simple_rnn", "not callable(activation) and activation not in ACTIVATIONS", "False"),
     ),
     module(
         "jaxrnn/cells/options.py",
         "tests/laws/test_parameters.py tests/laws/test_errors.py"
-        " tests/laws/test_dtype.py -k (raises and not under_jit) or biases or"
-        " params_are_drawn or chrono",
-        ("hidden 0 is accepted", "check_hidden", "_integer('hidden', hidden, 1)", "_integer('hidden', hidden, 0)"),
+        " tests/laws/test_dtype.py tests/laws/test_oracle.py -k (raises and not"
+        " under_jit) or biases or params_are_drawn or chrono or options or factory or"
+        " apart or per_gate or simple",
+        ("hidden 0 is accepted", "check_hidden", "_integer('hidden', hidden, least)", "_integer('hidden', hidden, 0)"),
         ("True is a width", "_integer", "isinstance(value, int | np.integer) and (not isinstance(value, bool))", "isinstance(value, int | np.integer)"),
+        ("one key for both kernels", "Draw.dense", "per_gate(self.recurrent_init, n, kh, (shown, hidden), dtype)", "per_gate(self.recurrent_init, n, kx, (shown, hidden), dtype)"),
+        ("the kernels' initializers swapped", "Draw.dense", "per_gate(self.kernel_init, n, kx, (features, hidden), dtype)", "per_gate(self.recurrent_init, n, kx, (features, hidden), dtype)"),
+        ("a start is drawn narrow", "Draw.full", "jnp.broadcast_to(value, size).astype(dtype)", "jnp.broadcast_to(value, size)"),
+        ("tanh where relu was asked for", "", "{'tanh': jnp.tanh, 'relu': jax.nn.relu}", "{'tanh': jnp.tanh, 'relu': jnp.tanh}"),
+        ("relu where tanh was asked for", "", "{'tanh': jnp.tanh, 'relu': jax.nn.relu}", "{'tanh': jax.nn.relu, 'relu': jax.nn.relu}"),
+        ("any activation is accepted", "activation_of", "not callable(activation) and activation not in ACTIVATIONS", "False"),
         ("token ids are inputs", "zeros", "jnp.issubdtype(x.dtype, jnp.floating)", "jnp.issubdtype(x.dtype, jnp.number)"),
         ("a gate's bias starts at 1", "draw_bias", "start.get(g, 0)", "start.get(g, 1)"),
         ("a drawn bias of another length is accepted", "draw_bias", "b.shape != (len(gates) * hidden,)", "b.ndim != 1"),
@@ -548,4 +528,4 @@ MUSEUM = tuple(
     )
     for test in hung()
 )
-MODULES = (*PLANTED, *MUSEUM)
+MODULES = (*PLANTED, *OF_CELLS, *MUSEUM)

@@ -28,6 +28,25 @@ class Fault(NamedTuple):
     new: str
 
 
+class Module(NamedTuple):
+    """Fields:
+    path: of the source.
+    tests: pytest's arguments: what the faults meet first.
+    faults: in the order of the source.
+    """
+
+    path: str
+    tests: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+def module(path: str, tests: str, *faults: tuple[str, str, str, str]) -> Module:
+    """Each fault: its name, its function, the pattern and what stands there instead."""
+    files, _, names = tests.partition(" -k ")
+    chosen = ("-k", names) if names else ()
+    return Module(path, (*files.split(), *chosen), tuple(Fault(*f) for f in faults))
+
+
 class Place(NamedTuple):
     """Statements of a list, or an expression of a field, of a node of the tree."""
 

@@ -5,8 +5,8 @@ import textwrap
 import pytest
 
 from tests.mutants.__main__ import files_with, misplaced
-from tests.mutants.faults import MODULES, module
-from tests.mutants.planting import Fault, planted
+from tests.mutants.faults import MODULES
+from tests.mutants.planting import Fault, module, planted
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.faults[0].name)

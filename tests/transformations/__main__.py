@@ -3,8 +3,7 @@
 import pathlib
 
 from tests import conftest
-from tests.laws.cases import CELLS
-from tests.transformations.table import TRANSFORMATIONS
+from tests.transformations.table import COLUMNS, TRANSFORMATIONS
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "transformations.md"
 del conftest  # imported for what it sets before the first use of JAX
@@ -18,15 +17,16 @@ transformation of a Python loop of `step`, in float64 to 1e-11.
 `pytest tests/transformations -m ""` runs all of them; `make test`, `make slow` and
 `make nightly` run parts. `own_gated` is a user's cell made by `gated`, with closed-over
 numbers and an integer in its carry. `bare` is a user's `Cell` without an engine.
+The built-in gated cells that have no column are run by the same engines.
 `python -m tests.transformations` writes this page.
 
 """
 
 
 def page() -> str:
-    head = "| | " + " | ".join(name.replace("_", " ") for name in CELLS) + " |\n"
-    head += "|---" * (1 + len(CELLS)) + "|\n"
-    rows = [f"| {name} |" + " ✓ |" * len(CELLS) for name in TRANSFORMATIONS]
+    head = "| | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |\n"
+    head += "|---" * (1 + len(COLUMNS)) + "|\n"
+    rows = [f"| {name} |" + " ✓ |" * len(COLUMNS) for name in TRANSFORMATIONS]
     return ABOUT + head + "\n".join(rows) + "\n"
 
 

@@ -16,10 +16,22 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from tests.laws.cases import CELLS, F, H, bare, bare_step, own_gated, randomise
+from tests.laws.cases import (
+    ALIKE,
+    CELLS,
+    F,
+    H,
+    bare,
+    bare_step,
+    own_gated,
+    randomise,
+)
 
 # Of params, carry, xs, lengths, resets: which axis is the batch.
 BATCH = (None, 0, 1, 0, 1)
+
+# The table's columns; other built-in gated cells are run in the same way as these.
+COLUMNS = tuple(name for name in CELLS if name not in ALIKE)
 
 
 class Run(NamedTuple):

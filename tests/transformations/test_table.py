@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.laws.cases import CELLS, assert_close, by_hand, example
+from tests.laws.cases import assert_close, by_hand, example
 from tests.transformations.__main__ import PAGE, page
-from tests.transformations.table import PLAIN, TRANSFORMATIONS, Run
+from tests.transformations.table import COLUMNS, PLAIN, TRANSFORMATIONS, Run
 
 T, B = 4, 4
 LENGTHS = np.array([T, 2, 0, 3])
@@ -39,7 +39,7 @@ def marks(name, transformation):
 
 GRID = [
     pytest.param(name, transformation, marks=marks(name, transformation))
-    for name in CELLS
+    for name in COLUMNS
     for transformation in TRANSFORMATIONS
 ]
 

@@ -93,7 +93,11 @@ def unroll(
         single=count == 1,
         reverse=control.reverse,
         ahead=plan.steps_ahead(count, size_in_bytes(read)),
-        block=plan.block_size(step_bytes(), size_in_bytes(params)),
+        block=plan.block_size(
+            step_bytes(),
+            size_in_bytes(params),
+            any(equation.convolves for equation in equations),
+        ),
         least_blocks=plan.least_blocks,
     )
     rule = differentiable(equations, loop)
