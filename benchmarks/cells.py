@@ -83,11 +83,12 @@ def main(settings: Settings) -> None:
     rows = []
     for name in names:
         gated, scan = (min(samples[f"{name}, {e}"]) for e in ("gated", "scan"))
-        count = sum(a.size for a in CELLS[name].init(jax.random.key(0), D))
+        features = IMAGES[-1] if name in OF_IMAGES else D
+        params = CELLS[name].init(jax.random.key(0), features)
         rows.append(
             {
                 "cell": name,
-                "params": count,
+                "params": sum(a.size for a in params),
                 "gated": samples[f"{name}, gated"],
                 "scan": samples[f"{name}, scan"],
             }

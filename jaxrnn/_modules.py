@@ -140,7 +140,7 @@ def run(
         ``(carry, hs)`` with ``hs [*batch, T, H]``.
     """
     xs = _arrays(xs)
-    axis = 0 if time_major else _time_axis(xs)
+    axis = 0 if time_major else _time_axis(xs, cell.event_ndim or 1)
     if not time_major:
         leading = jax.tree.leaves(xs)[0].shape[: axis + 1]
         _check("mask", mask, leading)
@@ -172,9 +172,14 @@ def _with_dropout(cell: Cell, rate: float) -> Cell:
     return stack(*[noise.dropout(layer, rate) for layer in below], top)
 
 
-def _time_axis(xs: Any) -> int:
-    """Where time is in ``[*batch, T, F]``: the same place in every leaf."""
-    axes = {leaf.ndim - 2 for leaf in jax.tree.leaves(xs)}
+def _time_axis(xs: Any, events: int) -> int:
+    """Where time is in ``[*batch, T, F]``: the same place in every leaf.
+
+    Args:
+        xs: the inputs.
+        events: how many trailing axes are one row's, such as those of an image.
+    """
+    axes = {leaf.ndim - 1 - events for leaf in jax.tree.leaves(xs)}
     if len(axes) != 1 or min(axes) < 0:
         shapes = [list(leaf.shape) for leaf in jax.tree.leaves(xs)]
         raise ValueError(

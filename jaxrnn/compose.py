@@ -58,8 +58,7 @@ def stack(*cells: Cell) -> Cell:
         for cell, k in zip(cells, jax.random.split(key, len(cells)), strict=True):
             params.append(cell.init(k, features))
             if len(params) < len(cells):  # the last may show what is no vector
-                x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
-                features = _shown(cell, params[-1], x).shape[-1]
+                features = _shown(cell, params[-1], _row(cell, features)).shape[-1]
         return tuple(params)
 
     def initial_carry(params, x):
@@ -346,8 +345,9 @@ def learned_carry(cell: Cell) -> Cell:
         cell: any cell.
 
     Returns:
-        A cell with params `LearnedCarryParams`; the carry starts as the cell's own. Only
-        floats are learned: integers and keys in it stay as the cell gives them.
+        A cell with params `LearnedCarryParams`; the carry starts as the cell's own. Of
+        images a value for each channel is learned. Only floats are: integers and keys
+        stay as the cell gives them.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn
@@ -362,11 +362,11 @@ def learned_carry(cell: Cell) -> Cell:
 
     def init(key, features):
         params = cell.init(key, features)
-        x = jax.ShapeDtypeStruct((features,), jnp.zeros(()).dtype)
+        x = _row(cell, features)
         carry = cell.initial_carry(params, x)
-        return LearnedCarryParams(
-            params, jax.tree.map(lambda c: c if _is_float(c) else None, carry)
-        )
+        # of an image a value for each channel, so that it may have any size
+        one = lambda c: c[(0,) * (x.ndim - 1)] if _is_float(c) else None
+        return LearnedCarryParams(params, jax.tree.map(one, carry))
 
     def initial_carry(params, x):
         _check_kind(params, LearnedCarryParams)
@@ -400,6 +400,12 @@ def learned_carry(cell: Cell) -> Cell:
         parts=(cell,),
         spec=spec_of("learned_carry", cells=(cell.spec,)),
     )
+
+
+def _row(cell: Cell, features: int) -> jax.ShapeDtypeStruct:
+    """The type of one row's x: a vector, or an image of a size that kernels fit into."""
+    space = (32,) * ((cell.event_ndim or 1) - 1)
+    return jax.ShapeDtypeStruct((*space, features), jnp.zeros(()).dtype)
 
 
 def _shown(cell: Cell, params: Any, x: Any) -> Any:

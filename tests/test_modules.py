@@ -64,7 +64,8 @@ def build_linen(make: Any, **options) -> Built:
         rngs = {"dropout": jax.random.key(seed)}
         return module.clone(**static).apply(variables, carry, xs, rngs=rngs, **given)
 
-    xs = jnp.zeros((B, T, F))
+    event = cases.event_of(make) if isinstance(make, jaxrnn.Cell) else (F,)
+    xs = jnp.zeros((B, T, *event))
     variables = module.init(jax.random.key(0), None, xs, deterministic=True)
     tree = nn.unbox(variables["params"]["cell"])
     return Built(call, jaxrnn.linen.from_tree(module.cell, tree, F))
@@ -107,6 +108,7 @@ def by_unroll(cell: str, options: str):
         ("gru", "lengths"),
         ("bidirectional", "lengths"),
         ("bare", "scan"),
+        ("conv_lstm", "lengths"),
         pytest.param("lstm", "plain", marks=pytest.mark.slow),
         pytest.param("own_gated", "lengths reversed", marks=pytest.mark.slow),
         pytest.param("stack", "mask and resets", marks=pytest.mark.slow),

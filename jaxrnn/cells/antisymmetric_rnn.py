@@ -23,6 +23,7 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned, wide
 from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import output
 from jaxrnn.cells.options import (
     beside,
     check_features,
@@ -159,7 +160,7 @@ def antisymmetric_rnn(
         recur=recur,
         gates=gates,
         update=update,
-        output=lambda params, h: h,
+        output=output,
         spec=spec_of(
             "antisymmetric_rnn",
             hidden=hidden,

@@ -24,7 +24,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.cells import gru
 from jaxrnn.cells.convolution import images
 from jaxrnn.cells.gru import GRUGates
-from jaxrnn.cells.options import Draw, check_flag, check_gate_bias, check_hidden
+from jaxrnn.cells.options import Draw, check_flag, check_hidden, gate_bias
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -97,9 +97,8 @@ def conv_gru(
     """
     hidden = check_hidden(hidden)
     check_flag("reset_after", reset_after)
-    check_gate_bias("update_bias", update_bias, hidden, bias_init)
     convs = images(kernel, recurrent_kernel, strides, padding, dilation)
-    start_bias = 0.0 if update_bias is None else update_bias
+    start_bias = gate_bias("update_bias", update_bias, 0.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

@@ -20,7 +20,7 @@ from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
 from jaxrnn.cells.convolution import images
 from jaxrnn.cells.lstm import LSTMCarry, gates, output, update
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden
+from jaxrnn.cells.options import Draw, check_hidden, gate_bias
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 
@@ -84,9 +84,8 @@ def conv_lstm(
         ((2, 4, 4, 4), (5, 2, 4, 4, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
     convs = images(kernel, recurrent_kernel, strides, padding, dilation)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

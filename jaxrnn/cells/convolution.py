@@ -95,16 +95,22 @@ class Images(NamedTuple):
             kind = getattr(x, "dtype", type(x).__name__)
             raise ValueError(f"x: expected floating images, got {kind}.")
         if len(shape) < n + 1:
-            space = ", ".join("HWD"[:n])
+            axes = ", ".join("HWD"[:n])
             raise ValueError(
-                f"x: expected [*batch, {space}, C] for a kernel of {n} dimensions, got "
+                f"x: expected [*batch, {axes}, C] for a kernel of {n} dimensions, got "
                 f"{list(shape)}. Add an axis for the channels or for the space."
             )
         image = jax.ShapeDtypeStruct((1, *shape[-n - 1 :]), jnp.float32)
         kernel = (*self.kernel, shape[-1], 1)
         kernel = jax.ShapeDtypeStruct(kernel, jnp.float32)
         out = jax.eval_shape(lambda x, w: self.of_input(x, w), image, kernel)
-        return jnp.zeros((*shape[: -n - 1], *out.shape[1:-1], hidden))
+        space = out.shape[1:-1]
+        if 0 in space and 0 not in shape[-n - 1 : -1]:
+            raise ValueError(
+                f"x: expected images that a kernel {list(self.kernel)} fits into, got "
+                f'{list(shape[-n - 1 : -1])}. padding="SAME" keeps their size.'
+            )
+        return jnp.zeros((*shape[: -n - 1], *space, hidden))
 
 
 def images(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn.cell import Cell
+from jaxrnn.cells.lstm import output
 from jaxrnn.cells.options import Draw, beside, check_hidden, check_number, zeros
 from jaxrnn.cells.simple import project
 from jaxrnn.gated import gated
@@ -49,10 +50,6 @@ def recur(params, carry, z):
 
 def gates(params, carry, pre):
     return CoRNNGates(jnp.tanh(pre[0]))
-
-
-def output(params, carry):
-    return carry.h
 
 
 @factory

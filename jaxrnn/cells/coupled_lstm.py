@@ -15,10 +15,10 @@ import jax.numpy as jnp
 
 from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
-from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
+from jaxrnn.cells.gru import project
 from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, output, update
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, zeros
+from jaxrnn.cells.options import Draw, check_hidden, gate_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -30,10 +30,6 @@ class CoupledLSTMParams(NamedTuple):
     wx: jax.Array
     wh: jax.Array
     b: jax.Array
-
-
-def project(params, x):
-    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 3, axis=-1))
 
 
 def recur(params, carry, z):
@@ -85,12 +81,11 @@ def coupled_lstm(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = -jnp.asarray(1.0 if forget_bias is None else forget_bias)
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):
-        dense = draw.dense("igo", key, features, hidden, i=start_bias)
+        dense = draw.dense("igo", key, features, hidden, i=-jnp.asarray(start_bias))
         return CoupledLSTMParams(*dense)
 
     return gated(

@@ -21,7 +21,14 @@ from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import GRUGates, output, update
 from jaxrnn.cells.norm import normed
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, times, zeros
+from jaxrnn.cells.options import (
+    Draw,
+    check_hidden,
+    check_number,
+    gate_bias,
+    times,
+    zeros,
+)
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -44,7 +51,7 @@ def dreamer_gru(
     hidden: int,
     *,
     update_bias: float | jax.Array | None = None,
-    epsilon: float = 1e-3,
+    epsilon: float | jax.Array = 1e-3,
     kernel_init: Callable = glorot_uniform,
     recurrent_init: Callable = orthogonal,
     bias_init: Callable | None = None,
@@ -64,7 +71,7 @@ def dreamer_gru(
         A cell with params `DreamerGRUParams` and a carry ``h [*batch, H]``.
 
     Raises:
-        ValueError: as `gru`.
+        ValueError: as `gru`, and for an epsilon that is no number.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn
@@ -75,8 +82,8 @@ def dreamer_gru(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("update_bias", update_bias, hidden, bias_init)
-    start_bias = 1.0 if update_bias is None else update_bias
+    start_bias = gate_bias("update_bias", update_bias, 1.0, hidden, bias_init)
+    check_number("epsilon", epsilon)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

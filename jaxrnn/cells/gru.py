@@ -21,7 +21,7 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import Draw, check_flag, check_gate_bias, check_hidden, zeros
+from jaxrnn.cells.options import Draw, check_flag, check_hidden, gate_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -138,8 +138,7 @@ def gru(
     """
     hidden = check_hidden(hidden)
     check_flag("reset_after", reset_after)
-    check_gate_bias("update_bias", update_bias, hidden, bias_init)
-    start_bias = 0.0 if update_bias is None else update_bias
+    start_bias = gate_bias("update_bias", update_bias, 0.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

@@ -62,7 +62,7 @@ def ind_rnn(
         activation: φ: "relu", "tanh", or any element-wise function.
         kernel_init: ``(key, (F, H), dtype)``, the input kernel.
         recurrent_init: ``(key, (H,), dtype)``, u; the default is uniform in 0 to 1, as in
-            the paper. Below 2^(1/T) nothing explodes in T steps.
+            the paper. With u up to 2^(1/T) a unit grows at most twofold in T steps.
         bias_init: ``(key, H, dtype) -> b [H]``; None is zeros.
         dtype: of the parameters; None is JAX's default float.
 

@@ -16,9 +16,16 @@ import jax.numpy as jnp
 
 from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
-from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import Draw, beside, check_gate_bias, check_hidden, zeros
+from jaxrnn.cells.options import (
+    Draw,
+    beside,
+    check_hidden,
+    check_number,
+    gate_bias,
+    zeros,
+)
+from jaxrnn.cells.ugrnn import output, project, recur
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -40,21 +47,9 @@ class JANETGates(NamedTuple):
     g: jax.Array
 
 
-def project(params, x):
-    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 2, axis=-1))
-
-
-def recur(params, h, z):
-    return tuple(map(jnp.add, z, jnp.split(h @ params.wh, 2, axis=-1)))
-
-
 def update(params, h, gates):
     f, i, g = gates
     return f * h + i * g
-
-
-def output(params, h):
-    return h
 
 
 @factory
@@ -95,9 +90,8 @@ def janet(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    check_gate_bias("beta", beta, hidden, None)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    check_number("beta", beta, hidden)
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

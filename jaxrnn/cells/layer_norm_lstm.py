@@ -20,7 +20,14 @@ from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
 from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, new_cell_state, output
 from jaxrnn.cells.norm import normed
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, times, zeros
+from jaxrnn.cells.options import (
+    Draw,
+    check_hidden,
+    check_number,
+    gate_bias,
+    times,
+    zeros,
+)
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -47,7 +54,7 @@ def layer_norm_lstm(
     hidden: int,
     *,
     forget_bias: float | jax.Array | None = None,
-    epsilon: float = 1e-5,
+    epsilon: float | jax.Array = 1e-5,
     kernel_init: Callable = glorot_uniform,
     recurrent_init: Callable = orthogonal,
     bias_init: Callable | None = None,
@@ -67,7 +74,7 @@ def layer_norm_lstm(
         A cell with params `LayerNormLSTMParams` and a carry `LSTMCarry`.
 
     Raises:
-        ValueError: as `lstm`.
+        ValueError: as `lstm`, and for an epsilon that is no number.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn
@@ -78,8 +85,8 @@ def layer_norm_lstm(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
+    check_number("epsilon", epsilon)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

@@ -18,9 +18,8 @@ import jax.numpy as jnp
 
 from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
-from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.lstm import LSTMCarry, output
+from jaxrnn.cells.lstm import LSTMCarry, output, project
 from jaxrnn.cells.options import Draw, beside, check_hidden, check_number, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
@@ -45,10 +44,6 @@ class LEMGates(NamedTuple):
     d: jax.Array
     n: jax.Array
     m: jax.Array
-
-
-def project(params, x):
-    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 4, axis=-1))
 
 
 def recur(params, carry, z):

@@ -20,7 +20,7 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, zeros
+from jaxrnn.cells.options import Draw, check_hidden, gate_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -119,8 +119,7 @@ def lstm(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
 
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 

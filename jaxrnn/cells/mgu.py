@@ -20,7 +20,8 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import Draw, check_flag, check_gate_bias, check_hidden, zeros
+from jaxrnn.cells.options import Draw, check_flag, check_hidden, gate_bias, zeros
+from jaxrnn.cells.ugrnn import output, project
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -53,10 +54,6 @@ class MGUGates(NamedTuple):
     n: jax.Array
 
 
-def project(params, x):
-    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 2, axis=-1))
-
-
 def recur(params, h, z):
     xf, xn = z
     hf, hn = jnp.split(h @ params.wh, 2, axis=-1)
@@ -82,10 +79,6 @@ def gates_before(params, h, pre):
 def update(params, h, gates):
     f, n = gates
     return (1 - f) * n + f * h
-
-
-def output(params, h):
-    return h
 
 
 @factory
@@ -129,8 +122,7 @@ def mgu(
     """
     hidden = check_hidden(hidden)
     check_flag("reset_after", reset_after)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

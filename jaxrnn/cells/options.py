@@ -154,10 +154,15 @@ def draw_bias(gates, bias_init, key, hidden, dtype, **start) -> jax.Array:
     return b.astype(dtype)
 
 
-def check_gate_bias(name: str, value: Any, hidden: int, bias_init: Any) -> None:
-    """Raises ValueError unless `value` is None, a number or an array [hidden]."""
+def gate_bias(
+    name: str, value: Any, default: float, hidden: int, bias_init: Any
+) -> Any:
+    """What the bias of a gate starts from: `value`, or `default` where that is None.
+
+    Raises ValueError unless it is a number or an array [hidden], the only bias given.
+    """
     if value is None:
-        return
+        return default
     if bias_init is not None:
         raise ValueError(
             f"{name}: bias_init draws the whole bias. Give one of the two."
@@ -167,3 +172,4 @@ def check_gate_bias(name: str, value: Any, hidden: int, bias_init: Any) -> None:
             f"{name}: expected a number or an array [{hidden}], "
             f"got {list(np.shape(value))}."
         )
+    return value

@@ -30,7 +30,7 @@ from jaxrnn.cells.lstm import (
     recur,
     update,
 )
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, times, zeros
+from jaxrnn.cells.options import Draw, check_hidden, gate_bias, times, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -88,8 +88,7 @@ def peephole_lstm(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

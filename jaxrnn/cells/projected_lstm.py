@@ -20,9 +20,9 @@ from jaxrnn.cell import Cell
 from jaxrnn.cells.lstm import LSTMCarry, gates, new_cell_state, output, project, recur
 from jaxrnn.cells.options import (
     Draw,
-    check_gate_bias,
     check_hidden,
     check_width,
+    gate_bias,
     zeros,
 )
 from jaxrnn.gated import gated
@@ -83,8 +83,7 @@ def projected_lstm(
         ((2, 8), (5, 2, 4))
     """
     hidden, projection = check_hidden(hidden), check_width("projection", projection)
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

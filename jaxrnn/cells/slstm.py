@@ -19,14 +19,14 @@ import jax.numpy as jnp
 
 from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
-from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
+from jaxrnn.cells.lstm import output, project
 from jaxrnn.cells.options import (
     check_features,
-    check_gate_bias,
     check_hidden,
     check_width,
     draw_bias,
+    gate_bias,
     zeros,
 )
 from jaxrnn.gated import gated
@@ -65,10 +65,6 @@ class SLSTMGates(NamedTuple):
     m: jax.Array
 
 
-def project(params, x):
-    return tuple(jnp.split(x @ params.wx + aligned(params.b, x), 4, axis=-1))
-
-
 def recur(params, carry, z):
     heads, width, _ = params.wh.shape
     apart = carry.h.reshape(*carry.h.shape[:-1], heads, width)
@@ -80,10 +76,6 @@ def update(params, carry, gates):
     i, f, g, o, m = gates
     c, n = f * carry.c + i * g, f * carry.n + i
     return SLSTMCarry(h=o * c / n, c=c, n=n, m=m)
-
-
-def output(params, carry):
-    return carry.h
 
 
 FORGETS = {"sigmoid": jax.nn.log_sigmoid, "exp": lambda f: f}
@@ -134,8 +126,7 @@ def slstm(
         raise ValueError(f"heads: expected a divisor of hidden, {hidden}, got {heads}.")
     if forget not in FORGETS:
         raise ValueError(f"forget: expected one of {sorted(FORGETS)}, got {forget!r}.")
-    check_gate_bias("forget_bias", forget_bias, hidden, bias_init)
-    start_bias = 1.0 if forget_bias is None else forget_bias
+    start_bias = gate_bias("forget_bias", forget_bias, 1.0, hidden, bias_init)
     width = hidden // heads
 
     def init(key, features):

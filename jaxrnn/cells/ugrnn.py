@@ -15,7 +15,8 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import aligned
 from jaxrnn.cell import Cell
-from jaxrnn.cells.options import Draw, check_gate_bias, check_hidden, zeros
+from jaxrnn.cells.gru import output
+from jaxrnn.cells.options import Draw, check_hidden, gate_bias, zeros
 from jaxrnn.gated import gated
 from jaxrnn.initializers import glorot_uniform, orthogonal
 from jaxrnn.sigmoid import sigmoid
@@ -54,10 +55,6 @@ def update(params, h, gates):
     return (1 - z) * n + z * h
 
 
-def output(params, h):
-    return h
-
-
 @factory
 def ugrnn(
     hidden: int,
@@ -93,8 +90,7 @@ def ugrnn(
         ((2, 4), (5, 2, 4))
     """
     hidden = check_hidden(hidden)
-    check_gate_bias("update_bias", update_bias, hidden, bias_init)
-    start_bias = 1.0 if update_bias is None else update_bias
+    start_bias = gate_bias("update_bias", update_bias, 1.0, hidden, bias_init)
     draw = Draw(kernel_init, recurrent_init, bias_init, dtype)
 
     def init(key, features):

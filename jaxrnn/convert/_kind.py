@@ -68,6 +68,7 @@ class Kind(NamedTuple):
         sizes: ``(name -> array of the params) -> name -> value`` of the factory's
             arguments that shapes tell; "hidden" is one of them.
         activation: whether the factory takes an ``activation``, which no weights tell.
+        options: name -> value of the factory's other arguments that make it this kind.
     """
 
     name: str
@@ -80,11 +81,17 @@ class Kind(NamedTuple):
     fields: Mapping[str, Field] = {}
     sizes: Callable[[Mapping], dict] = lambda weights: {"hidden": len(weights["wh"])}
     activation: bool = False
+    options: Mapping[str, Any] = {}
 
     def make(self, weights: Mapping, activation: Any) -> Cell:
         """The cell of weights that fit."""
         options = {"activation": activation} if self.activation else {}
-        return self.factory(**self.sizes(weights), **options)
+        return self.factory(**self.sizes(weights), **self.options, **options)
+
+    def makes(self, factory: Callable | None, arguments: Mapping) -> bool:
+        """Whether what a factory makes of these arguments is of this kind."""
+        same = (arguments[name] == value for name, value in self.options.items())
+        return factory is self.factory and all(same)
 
     def fits(self, wh: np.ndarray, fields: Mapping) -> bool:
         """Whether a recurrent kernel and these fields are those of this kind."""

@@ -50,6 +50,7 @@ KINDS = (
         },
         lacks={"Haiku": HAIKU_GRU},
         fields={"bn": Field(lambda sizes: (sizes["hidden"],), False, "bias of n", "n")},
+        options={"reset_after": True},
     ),
     Kind(
         "lstm",

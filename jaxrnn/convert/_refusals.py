@@ -44,16 +44,19 @@ FROM_TREE = (
 )
 
 
-def misfit(cell: Cell, make: Callable | None, params: Any) -> ValueError:
+def misfit(
+    cell: Cell, make: Callable | None, arguments: Mapping, params: Any
+) -> ValueError:
     """The error for one cell whose params are another's, or that no library has.
 
     Args:
         cell: the cell.
         make: the factory that made it, or None.
+        arguments: of the factory, by name.
         params: what was given as its params.
     """
     for kind in _kinds.KINDS:
-        if make is kind.factory:
+        if kind.makes(make, arguments):
             return ValueError(
                 f"params: expected {kind.params.__name__} for {cell!r}, "
                 f"got {type(params).__name__}."

@@ -98,8 +98,8 @@ def _one(cell: Cell, params: Any) -> tuple[Any, list]:
     """One cell's params in NumPy, and the names of its activations."""
     make, arguments = _call_of(cell)
     kind = kind_of(params)
-    if kind is None or make is not kind.factory:
-        raise misfit(cell, make, params)
+    if kind is None or not kind.makes(make, arguments):
+        raise misfit(cell, make, arguments, params)
     name = f"params of {cell!r}"
     weights = {
         field: np.array(array(f"{name}: {field}", a), order="C")

@@ -335,6 +335,17 @@ def test_what_a_library_lacks_is_refused(give, cell, message):
         give(cell, params_of(cell))
 
 
+def test_a_gru_that_resets_before_the_matmul_is_no_librarys_gru():
+    """Not even with the params of the other kind, which unroll refuses too."""
+    cell = jaxrnn.gru(H, reset_after=False)
+    for give in (convert.to_torch, convert.to_keras, convert.to_equinox):
+        for params in (params_of(cell), params_of(GRU)):
+            with pytest.raises(
+                ValueError, match=r"reset_after=False\) has no counterpart"
+            ):
+                give(cell, params)
+
+
 def test_functions_of_jax_are_the_named_activations():
     state = convert.to_torch(
         jaxrnn.simple_rnn(H, activation=jax.nn.relu), params_of(RNN)

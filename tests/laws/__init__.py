@@ -48,6 +48,7 @@ LAWS = (
         "oracle",
         "`step` equals NumPy written from the paper's equations.",
         """laws/test_oracle.py::test_step_is_the_equation
+        laws/test_oracle.py::test_step_of_other_options
         laws/test_oracle.py::test_compositions_are_what_they_say
         laws/test_oracle.py::test_merges""",
     ),
@@ -143,7 +144,9 @@ LAWS = (
         "gates",
         """With a gate forced to 0 or 1 the cell does exactly what its equation says, bit
         for bit.""",
-        """laws/test_gates.py::test_lstm_keeps_its_cell_state_bit_for_bit
+        """laws/test_gates.py::test_an_open_gate_keeps_the_memory_bit_for_bit
+        laws/test_gates.py::test_a_shut_gate_forgets_the_memory
+        laws/test_gates.py::test_lstm_keeps_its_cell_state_bit_for_bit
         laws/test_gates.py::test_gru_with_an_open_keep_gate_keeps_its_state""",
     ),
     law(

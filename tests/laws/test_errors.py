@@ -418,6 +418,12 @@ def test_every_factory_checks_its_options(name):
             make(4, **{option: 1.0}, bias_init=ramp)
 
 
+def small(x):
+    """The initial carry of a cell of images for this x."""
+    cell = jaxrnn.conv_lstm(2, (3, 5), padding="VALID")
+    return cell.initial_carry(cell.init(jax.random.key(0), F), x)
+
+
 OPTIONS = {
     "gru of a number": (
         lambda: jaxrnn.gru(4, reset_after=1),
@@ -503,9 +509,25 @@ OPTIONS = {
         lambda: jaxrnn.conv_lstm(2, (3, 3), padding=[(1, 1)]),
         "padding: expected",
     ),
+    "an image too small for its kernel": (
+        lambda: small(jnp.ones((B, 3, 4, F))),
+        r"x: expected images that a kernel \[3, 5\] fits into, got \[3, 4\]",
+    ),
+    "epsilon as a text": (
+        lambda: jaxrnn.layer_norm_lstm(4, epsilon="small"),
+        "epsilon: expected a number, got 'small'",
+    ),
+    "epsilon of each unit, GRU": (
+        lambda: jaxrnn.layer_norm_gru(4, epsilon=np.ones(4)),
+        "epsilon: expected a number",
+    ),
+    "epsilon of each unit, Dreamer": (
+        lambda: jaxrnn.dreamer_gru(4, epsilon=np.ones(4)),
+        "epsilon: expected a number",
+    ),
     "vectors for images": (
-        lambda: run(jaxrnn.conv_lstm(2, (3, 3)), None, None, xs),
-        r"x: expected \[\*batch, H, W, C\] for a kernel of 2 dimensions|params",
+        lambda: small(jnp.ones((B, F))),
+        r"x: expected \[\*batch, H, W, C\] for a kernel of 2 dimensions",
     ),
 }
 

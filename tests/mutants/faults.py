@@ -37,7 +37,7 @@ PLANTED = (
         ("h shows the old c", "update", "o * jnp.tanh(c)", "o * jnp.tanh(carry.c)"),
         ("the carry's two halves swapped", "update", "LSTMCarry(h=o * jnp.tanh(c), c=c)", "LSTMCarry(c=o * jnp.tanh(c), h=c)"),
         ("the cell state is shown", "output", "return carry.h", "return carry.c"),
-        ("forget bias 0", "lstm", "1.0 if forget_bias is None else forget_bias", "0.0 if forget_bias is None else forget_bias"),
+        ("forget bias 0", "lstm", "gate_bias('forget_bias', forget_bias, 1.0, hidden, bias_init)", "gate_bias('forget_bias', forget_bias, 0.0, hidden, bias_init)"),
         ("forget bias on the input gate", "lstm.init", "draw.dense('ifgo', key, features, hidden, f=start_bias)", "draw.dense('ifgo', key, features, hidden, i=start_bias)"),
     ),
     module(
@@ -57,7 +57,7 @@ PLANTED = (
         ("z turned", "update", "(1 - z) * n + z * h", "z * n + (1 - z) * h"),
         ("nothing is let go", "update", "(1 - z) * n + z * h", "n + z * h"),
         ("the candidate is always let in", "update", "(1 - z) * n + z * h", "(1 - z) * n + h"),
-        ("update bias 1", "gru", "0.0 if update_bias is None else update_bias", "1.0 if update_bias is None else update_bias"),
+        ("update bias 1", "gru", "gate_bias('update_bias', update_bias, 0.0, hidden, bias_init)", "gate_bias('update_bias', update_bias, 1.0, hidden, bias_init)"),
         ("update bias on the reset gate", "gru.init", "draw.dense('rzn', key, features, hidden, z=start_bias)", "draw.dense('rzn', key, features, hidden, r=start_bias)"),
     ),
     module(
@@ -87,8 +87,8 @@ PLANTED = (
         ("a gate's bias starts at 1", "draw_bias", "start.get(g, 0)", "start.get(g, 1)"),
         ("a drawn bias of another length is accepted", "draw_bias", "b.shape != (len(gates) * hidden,)", "b.ndim != 1"),
         ("a drawn bias keeps its own dtype", "draw_bias", "b.astype(dtype)", "b"),
-        ("both biases may be given", "check_gate_bias", "bias_init is not None", "False"),
-        ("a gate's bias of any shape", "check_gate_bias", "np.shape(value) not in ((), (hidden,))", "np.ndim(value) > 1"),
+        ("both biases may be given", "gate_bias", "bias_init is not None", "False"),
+        ("a gate's bias of any shape", "gate_bias", "np.shape(value) not in ((), (hidden,))", "np.ndim(value) > 1"),
     ),
     module(
         "jaxrnn/gated.py",
@@ -335,6 +335,22 @@ PLANTED = (
         ("directions reset to the other's carry", "bidirectional.unroll", "control.part(0, fresh.forward)", "control.part(0, fresh.backward)"),
         ("a merge shows the padding", "bidirectional.unroll", "select(control.valid, join(hf, hb), 0)", "join(hf, hb)"),
         ("carries in the wrong order", "bidirectional.unroll", "BidirectionalCarry(cf, cb)", "BidirectionalCarry(cb, cf)"),
+    ),
+    module(
+        "jaxrnn/compose.py",
+        "tests/laws/test_images.py",
+        ("an image is a vector", "_row", "(cell.event_ndim or 1) - 1", "0"),
+        ("each pixel has a learned carry", "learned_carry.init", "c[(0,) * (x.ndim - 1)] if _is_float(c) else None", "c if _is_float(c) else None"),
+    ),
+    module(
+        "jaxrnn/_modules.py",
+        "tests/test_modules.py -k batch_first and conv",
+        ("time is before the last axis", "run", "cell.event_ndim or 1", "1"),
+    ),
+    module(
+        "jaxrnn/convert/_kind.py",
+        "tests/convert/test_convert.py -k resets_before",
+        ("a factory makes one kind", "Kind.makes", "factory is self.factory and all(same)", "factory is self.factory"),
     ),
     module(
         "jaxrnn/compose.py",
