@@ -22,7 +22,7 @@ def spec_of(kind: str, **options: Any) -> tuple:
     """A hashable `Cell.spec`. None is left out; arrays and tracers go by name only."""
 
     def entry(name, value):
-        if isinstance(value, (bool, int, float, str, tuple)):
+        if _is_plain(value):
             return (name, value)
         if isinstance(value, (np.dtype, type)):
             return (name, np.dtype(value).name)
@@ -31,6 +31,12 @@ def spec_of(kind: str, **options: Any) -> tuple:
         return (name,)
 
     return (kind, *(entry(n, v) for n, v in options.items() if v is not None))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, (bool, int, float, str))
 
 
 def name_of(function: Callable) -> str:

@@ -82,7 +82,8 @@ class Cell(NamedTuple):
         event_ndim: how many trailing axes of ``x`` belong to one row: 1 for vectors,
             0 for tokens, 3 for images ``[W, W, C]``. None: ``x`` is a pytree of which
             nothing is known; lengths, mask or resets say what the batch is.
-        parts: what the cell is made of: a `Gated`, or the cells of a composition.
+        parts: what the cell is made of: a `Gated`, or the cells of a composition. A cell
+            with noise has the `Gated` of its evaluation, and an ``unroll`` too.
         spec: kind and options, hashable, e.g. ``("lstm", ("hidden", 128))``. Read by
             repr, errors, probes and `convert`; by nothing numerical.
 
@@ -124,9 +125,8 @@ class Cell(NamedTuple):
 
 
 def composed(cell: Cell) -> bool:
-    """Whether a cell is made of cells, which its ``unroll`` runs."""
-    inside = all(isinstance(part, Cell) for part in cell.parts)
-    return cell.unroll is not None and bool(cell.parts) and inside
+    """Whether a cell's ``unroll`` runs what it is made of: a composition, or noise."""
+    return cell.unroll is not None and bool(cell.parts)
 
 
 def call_of(cell: Cell) -> tuple | None:

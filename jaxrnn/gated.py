@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn._factory import factory
 from jaxrnn._functions import check_function
 from jaxrnn._tree import as_arrays, check_like, retype
-from jaxrnn.cell import Cell, Init, InitialCarry
+from jaxrnn.cell import Cell, Init, InitialCarry, Step
 
 __all__ = ["Gated", "gated"]
 
@@ -86,6 +86,18 @@ class Gated(NamedTuple):
     gates: Activate
     update: Update
     output: Output
+
+
+def step_of(equations: Gated) -> Step:
+    """``output . update . gates . recur . project``, without checks."""
+
+    def step(params, carry, x):
+        pre = equations.recur(params, carry, equations.project(params, x))
+        gates = equations.gates(params, carry, pre)
+        carry = equations.update(params, carry, gates)
+        return carry, equations.output(params, carry)
+
+    return step
 
 
 ARGUMENTS = {
@@ -186,9 +198,7 @@ def gated(
         pre = recur(params, carry, project(params, x))
         return update(params, carry, gates(params, carry, pre))
 
-    def compose(params, carry, x):
-        carry = move(params, carry, x)
-        return carry, output(params, carry)
+    compose = step_of(parts)
 
     def start(params, x):
         """Zeros of the type that `compose` maps to itself."""

@@ -24,6 +24,7 @@ from jaxrnn.cells.gru import gru
 from jaxrnn.cells.lstm import lstm
 from jaxrnn.cells.simple import simple_rnn
 from jaxrnn.initializers import glorot_uniform, orthogonal
+from jaxrnn.noise import is_noisy
 
 
 def to_tree(params: Any) -> Any:
@@ -118,7 +119,8 @@ class _Recurrent(nn.Module, kw_only=True):
                 three by position alone.
             deterministic: whether dropout is off. A module with dropout needs it here
                 or as an attribute. Dropout, and the noise of any cell, draws from the
-                stream ``dropout``.
+                stream ``dropout``; without `deterministic` a cell has noise where there
+                is that stream.
 
         Returns:
             ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.
@@ -144,6 +146,7 @@ class _Recurrent(nn.Module, kw_only=True):
                 "deterministic: expected True or False where there is dropout, got None."
             )
         drops = self.dropout and len(cell.parts) > 1
+        drops = drops or (deterministic is False and is_noisy(cell))
         noisy = not deterministic and (drops or self.has_rng("dropout"))
         return _modules.run(
             cell,

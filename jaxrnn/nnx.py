@@ -20,6 +20,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.cells.gru import gru
 from jaxrnn.cells.lstm import lstm
 from jaxrnn.cells.simple import simple_rnn
+from jaxrnn.noise import is_noisy
 
 
 class RNN(nnx.Module):
@@ -33,7 +34,8 @@ class RNN(nnx.Module):
         time_major: whether time is axis 0 of xs, mask, resets and outputs.
         sharding: field name of the params -> its dimensions' mesh axis names, such as
             ``{"wx": (None, "model")}``: Flax's ``out_sharding``.
-        rngs: its stream ``params`` draws the params, ``dropout`` the dropout.
+        rngs: its stream ``params`` draws the params, ``dropout`` the dropout and the
+            noise of the cell.
 
     Raises:
         ValueError: if cell is no Cell, dropout is not in [0, 1) or the cell no stack,
@@ -69,7 +71,8 @@ class RNN(nnx.Module):
         self.time_major = time_major
         params = cell.init(rngs.params(), in_features)
         self.weights = nnx.data(_modules.annotate(params, sharding, _param))
-        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+        noisy = dropout or is_noisy(cell)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs) if noisy else None
 
     @property
     def params(self) -> Any:
@@ -142,8 +145,8 @@ class RNN(nnx.Module):
             lengths: int ``[*batch]``.
             mask, resets: bool ``[*batch, T]``.
             reverse, remat, engine: as `jaxrnn.unroll` takes them.
-            key: for the noise of the cell; None: where the module has dropout that is
-                on, one of its stream ``dropout``, else no noise.
+            key: for dropout and the noise of the cell; None: one of the module's stream
+                ``dropout``, unless `eval()` switched it off.
 
         Returns:
             ``(carry, hs)``: the carry after the last step, and ``hs [*batch, T, H]``.

@@ -93,6 +93,11 @@ def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
     """`precision` in dtypes that no longer depend on JAX's default float."""
     options = dict(compute=low, carry=kept, accum=summed)
     spec = spec_of("precision", cells=(cell.spec,), **options)
+    if cell.unroll is not None:
+        raise ValueError(
+            f"precision: expected a gated cell or one that only steps, got {cell!r}. "
+            "Wrap the cells inside: jaxrnn.stack(jaxrnn.precision(...), ...)."
+        )
     if isinstance(cell.parts, Gated):
         parts = _gated(cell.parts, low, kept, summed)
         return gated(
@@ -101,11 +106,6 @@ def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
             event_ndim=cell.event_ndim,
             spec=spec,
             **parts._asdict(),
-        )
-    if cell.unroll is not None:
-        raise ValueError(
-            f"precision: expected a gated cell or one that only steps, got {cell!r}. "
-            "Wrap the cells inside: jaxrnn.stack(jaxrnn.precision(...), ...)."
         )
     inner = _rounded(cell.step, low, kept, summed)
 

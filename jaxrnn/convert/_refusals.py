@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn import noise
 from jaxrnn.cell import Cell
 from jaxrnn.compose import (
     bidirectional,
@@ -15,7 +16,6 @@ from jaxrnn.compose import (
 )
 from jaxrnn.convert import _kinds
 from jaxrnn.convert._foreign import inside
-from jaxrnn.noise import dropout
 from jaxrnn.precision import _precise
 
 WHOLE_STACK = (
@@ -30,13 +30,15 @@ REASONS = {
     "cell.parts[0], with the same params",
     with_carries: "its outputs hold the carry too; convert the cell inside, "
     "cell.parts[0], with the same params",
-    dropout: "peers keep dropout beside their weights; convert the cell inside, "
-    "cell.parts[0], with the same params",
     _precise: "no file says what a peer computes in; convert the cell inside, with "
     "the same params",
     learned_carry: "peers take the initial carry as an input; convert the cell "
     "inside, cell.parts[0], with params.cell",
-}
+} | dict.fromkeys(
+    noise.KINDS,
+    "peers keep noise beside their weights; convert the cell that it was put around, "
+    "with the same params",
+)
 # How params of jaxrnn.linen, which are dicts, become the cell's.
 FROM_TREE = (
     " Of a jaxrnn.linen module give "

@@ -114,6 +114,7 @@ def ablation(
     mask: Any = None,
     resets: Any = None,
     reverse: bool = False,
+    key: Any = None,
 ) -> Any:
     """The score with each unit silenced in turn: which ones does the task hang on?
 
@@ -128,7 +129,7 @@ def ablation(
         xs: inputs ``[T, *batch, F]``.
         score: ``(carry, hs) -> value``, such as an accuracy, of what `jaxrnn.unroll`
             returns; an array or a tree of them.
-        lengths, mask, resets, reverse: see `jaxrnn.unroll`.
+        lengths, mask, resets, reverse, key: see `jaxrnn.unroll`.
 
     Returns:
         The scores ``[H, ...]``. For a composition a tree like its carry, with each cell's
@@ -152,6 +153,7 @@ def ablation(
     """
     check_cell(cell)
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
+    options["key"] = key
 
     def measure(cell, params, carry, xs, control):
         floats = [c for c in jax.tree.leaves(carry) if is_float(c)]

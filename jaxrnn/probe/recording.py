@@ -31,6 +31,7 @@ def gates(
     mask: Any = None,
     resets: Any = None,
     reverse: bool = False,
+    key: Any = None,
 ) -> Any:
     """Every named gate at every step, as `jaxrnn.unroll` would meet it.
 
@@ -39,7 +40,8 @@ def gates(
         params: what ``cell.init`` returned.
         carry: the carry that comes in, or None for ``cell.initial_carry``.
         xs: inputs ``[T, *batch, F]``.
-        lengths, mask, resets, reverse: see `jaxrnn.unroll`.
+        lengths, mask, resets, reverse, key: see `jaxrnn.unroll`. Under a
+            key the gates are as the cell opens them, before noise acts on them.
 
     Returns:
         The cell's gates, such as `jaxrnn.cells.LSTMGates`, each ``[T, *batch, H]`` and
@@ -78,6 +80,7 @@ def gates(
         return seen, hs
 
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
+    options["key"] = key
     return through(watch, cell, params, carry, xs, **options)[0]
 
 
@@ -93,6 +96,7 @@ def gradient_flow(
     resets: Any = None,
     reverse: bool = False,
     remat: int | str | None = None,
+    key: Any = None,
 ) -> Any:
     """The gradient norm with respect to the carry after each step: ``‖dL/dcarry_t‖``.
 
@@ -113,8 +117,8 @@ def gradient_flow(
         xs: inputs ``[T, *batch, F]``.
         loss: ``(carry, hs) -> L``, a scalar, of what `jaxrnn.unroll` returns. Summed over
             the batch, each row's norm is that of its own loss.
-        lengths, mask, resets, reverse, remat: see `jaxrnn.unroll`. With `remat` no gates
-            are kept over time, only carries and their gradients.
+        lengths, mask, resets, reverse, remat, key: see `jaxrnn.unroll`. With `remat` no
+            gates are kept over time, only carries and their gradients.
 
     Returns:
         A tree like the carry with the norms ``[T, *batch]``: over a leaf's last axis. Entry
@@ -138,7 +142,7 @@ def gradient_flow(
     """
     check_cell(cell)
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
-    options["remat"] = remat
+    options |= {"remat": remat, "key": key}
 
     def push(cell, params, carry, xs, control):
         carry, nudges = fed(carry)

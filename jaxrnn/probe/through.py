@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Run, composed
+from jaxrnn.noise import without_noise
 from jaxrnn.unroll import unroll
 
 
@@ -72,7 +73,7 @@ def opened(cell: Cell, params: Any, carry: Any, x: Any) -> tuple[Any, Any]:
     """A gated cell's gates at a step, and the carry after it."""
     project, recur, activate, update, _ = cell.parts
     gates = activate(params, carry, recur(params, carry, project(params, x)))
-    return gates, update(params, carry, gates)
+    return without_noise(gates), update(params, carry, gates)
 
 
 def stepping(cell: Cell, step: Callable) -> Cell:

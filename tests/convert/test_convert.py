@@ -256,7 +256,10 @@ REFUSED = {
         jaxrnn.stack(cases.own_gated(H), GRU),
         "without a spec has no",
     ),
-    "dropout": (jaxrnn.noise.dropout(GRU, 0.5), "keep dropout beside.*cell.parts"),
+    "dropout": (
+        jaxrnn.noise.dropout(GRU, 0.5),
+        "keep noise beside.*with the same params",
+    ),
     "residual": (jaxrnn.residual(jaxrnn.gru(F)), "no peer adds.*cell.parts"),
     "learned_carry": (jaxrnn.learned_carry(LSTM), "with params.cell"),
     "with_carries": (jaxrnn.with_carries(LSTM), "convert the cell inside"),

@@ -50,7 +50,10 @@ LAWS = (
         """laws/test_oracle.py::test_step_is_the_equation
         laws/test_oracle.py::test_step_of_other_options
         laws/test_oracle.py::test_compositions_are_what_they_say
-        laws/test_oracle.py::test_merges""",
+        laws/test_oracle.py::test_merges
+        laws/test_images.py::test_a_stack_is_one_after_the_other
+        laws/test_images.py::test_both_directions_are_joined_by_channel
+        laws/test_images.py::test_a_learned_carry_has_a_value_for_each_channel""",
     ),
     law(
         3,
@@ -179,9 +182,18 @@ LAWS = (
         engine. Gradients equal those of a loop given the same noise.""",
         """laws/test_noise.py::test_rate_0_and_no_key_are_the_plain_cell
         laws/test_noise.py::test_units_are_dropped_at_this_rate_and_the_others_scaled
+        laws/test_images.py::test_dropout_drops_single_pixels
         laws/test_noise.py::test_a_row_draws_by_its_key_alone
         laws/test_noise.py::test_it_depends_on_no_option
         laws/test_noise.py::test_each_wrapper_draws_its_own
-        laws/test_noise.py::test_gradients_are_those_of_a_loop_with_the_same_noise""",
+        laws/test_noise.py::test_gradients_are_those_of_a_loop_with_the_same_noise
+        laws/test_noise_inside.py::test_gradients_are_those_of_a_loop_with_the_same_noise
+        laws/test_noise_inside.py::test_rate_0_and_no_key_are_the_plain_cell
+        laws/test_noise_inside.py::test_zoneout_evaluates_to_its_expectation
+        laws/test_noise_inside.py::test_masks_have_this_rate
+        laws/test_noise_inside.py::test_gaussian_noise_is_normal
+        laws/test_noise_inside.py::test_masks_depend_on_no_option
+        laws/test_noise_inside.py::test_a_reset_brings_a_new_mask
+        laws/test_noise_inside.py::test_a_row_draws_by_its_key_alone""",
     ),
 )

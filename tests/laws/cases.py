@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from jaxrnn.cells import LSTMCarry
 from jaxrnn.engine import gated, scan
 
 T, B, F, H = 5, 3, 4, 5
@@ -147,6 +148,15 @@ def bare() -> jaxrnn.Cell:
     )
 
 
+def noisy(cell: jaxrnn.Cell) -> jaxrnn.Cell:
+    """Every noise around a gated cell. Without a key it is zoneout's expectation."""
+    cell = jaxrnn.noise.weight_drop(cell, 0.2)
+    cell = jaxrnn.noise.gaussian(cell, inputs=0.1, pre=0.1, carry=0.1)
+    cell = jaxrnn.noise.zoneout(cell, LSTMCarry(h=0.2, c=0.4))
+    cell = jaxrnn.noise.recurrent_dropout(cell, 0.3)
+    return jaxrnn.noise.variational(cell, inputs=0.2, recurrent=0.3, outputs=0.4)
+
+
 CELLS: dict[str, jaxrnn.Cell] = {
     "simple_rnn": jaxrnn.simple_rnn(H),
     "simple_rnn_relu": jaxrnn.simple_rnn(H, activation="relu"),
@@ -190,6 +200,7 @@ CELLS: dict[str, jaxrnn.Cell] = {
     "precision": jaxrnn.precision(own_gated(H), compute=jnp.float64),
     # without a key: what its noise does is test_noise.py's
     "dropout": jaxrnn.noise.dropout(own_gated(H), 0.4),
+    "noise": noisy(jaxrnn.lstm(H)),
 }
 # Where a law costs a compilation of half a second and more for each cell, the quick suite
 # runs it for these, and `make slow` for the rest.
@@ -197,7 +208,7 @@ QUICK = ("lstm", "own_gated", "stack", "bidirectional")
 # These are made of cells that are there already: the quick suite has the laws of what is
 # new in them, and `make nightly` all others.
 NIGHTLY = ("simple_rnn_relu", "residual", "with_carries", "learned_carry")
-NIGHTLY += ("deep_bidirectional", "dropout")
+NIGHTLY += ("deep_bidirectional", "dropout", "noise")
 # Built-in gated cells for which others of the table speak where a test is slow: an engine
 # does the same with all of them.
 ALIKE = (
@@ -236,9 +247,21 @@ def later(names: Any, quick: Any) -> list:
     return [pytest.param(n, marks=[] if n in quick else marks(n)) for n in names]
 
 
-def most(names: Any = CELLS) -> pytest.MarkDecorator:
-    """`each`, but for those that are made of others."""
-    return each(names, quick=set(names) - set(NIGHTLY))
+def most(names: Any = CELLS, alike: bool = True) -> pytest.MarkDecorator:
+    """`each`, but for those that are made of others.
+
+    Args:
+        names: of cells.
+        alike: whether cells are among them that are `ALIKE`; else `make slow` has those.
+    """
+    slow = () if alike else ALIKE
+    values = [
+        pytest.param(n, marks=pytest.mark.slow) if n in slow else n
+        for n in names
+        if n not in NIGHTLY
+    ]
+    values += [pytest.param(n, marks=marks(n)) for n in names if n in NIGHTLY]
+    return pytest.mark.parametrize("name", values)
 
 
 def each(names: Any = CELLS, quick: Any = None) -> pytest.MarkDecorator:
@@ -300,7 +323,8 @@ def by_hand(cell, params, carry, xs, valid, resets, reverse=False):
 
 def _steps(cell, params, carry, xs):
     try:
-        jax.eval_shape(lambda x: cell.step(params, carry, x), xs[0])
+        x = jax.tree.map(lambda a: a[0], xs)
+        jax.eval_shape(lambda x: cell.step(params, carry, x), x)
     except ValueError:
         return False
     return True
@@ -313,11 +337,12 @@ def _loop(cell, params, carry, xs, control):
         a,
         b,
     )
-    hs = [None] * len(xs)
-    for t in reversed(range(len(xs))) if reverse else range(len(xs)):
+    hs = [None] * len(valid)
+    for t in reversed(range(len(valid))) if reverse else range(len(valid)):
         if not reverse:
             carry = where(resets[t], fresh, carry)
-        new, h = cell.step(params, carry, xs[t])
+        x = jax.tree.map(lambda a, t=t: a[t], xs)
+        new, h = cell.step(params, carry, x)
         carry = where(valid[t], new, carry)
         hs[t] = where(valid[t], h, jax.tree.map(jnp.zeros_like, h))
         if reverse:

@@ -20,6 +20,7 @@ import jaxrnn
 from jaxrnn.engine import gated, scan
 from tests.laws import programs
 from tests.laws.cases import (
+    ALIKE,
     CELLS,
     ENGINES,
     GATED,
@@ -82,7 +83,7 @@ def told(name, *control):
 FORWARD = set(CELLS) - {"simple_rnn_relu", "deep_bidirectional", "dropout"}
 
 
-@in_directions(forward=FORWARD, reverse=set(CELLS) - set(NIGHTLY))
+@in_directions(forward=FORWARD, reverse=set(CELLS) - {*NIGHTLY, *ALIKE})
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):
@@ -131,7 +132,7 @@ def test_padding_changes_no_bit(name, reverse, lengths, mask, resets, junk):
     assert_same_bits(run(params, carry, xs, *rest), run(params, carry, dirty, *rest))
 
 
-@most()
+@most(alike=False)
 def test_the_tangent_is_the_gradient_along_it(name):
     """jvp of the loss; the gradient is the loop's by the law above."""
     args, weights = programs.given(name), programs.weights(name)
@@ -144,7 +145,7 @@ def test_the_tangent_is_the_gradient_along_it(name):
     assert_close(programs.tangent(name)(args, weights, along), want)
 
 
-@most()
+@most(alike=False)
 def test_without_options_equals_all_valid(name):
     """No lengths, mask or resets is another program than ones that change nothing."""
     run = with_grads(lambda *a: jaxrnn.unroll(CELLS[name], *a, reverse=True))
@@ -183,7 +184,7 @@ def test_a_row_equals_itself_without_its_invalid_steps(
             assert_close(h, shown.get(t, jax.tree.map(np.zeros_like, h)))
 
 
-@most(STEPS)
+@most(STEPS, alike=False)
 @directions
 @pytest.mark.parametrize("k", [0, 2, T])
 def test_a_sequence_may_be_cut_anywhere(name, reverse, k):
@@ -208,7 +209,7 @@ def test_a_sequence_may_be_cut_anywhere(name, reverse, k):
     assert_close((last, hs), run(carry, slice(None), lengths))
 
 
-@most(STEPS)
+@most(STEPS, alike=False)
 def test_reverse_is_flip_run_flip_of_the_valid_part(name):
     lengths = np.array([T, T - 2, 0])
     control = lengths, np.ones((T, B), bool), np.zeros((T, B), bool)
@@ -221,7 +222,7 @@ def test_reverse_is_flip_run_flip_of_the_valid_part(name):
 
 
 # What is recomputed is the engines' business, so backwards two cells show it.
-@in_directions(forward=set(CELLS) - set(NIGHTLY), reverse=("own_gated", "bare"))
+@in_directions(forward=set(CELLS) - {*NIGHTLY, *ALIKE}, reverse=("own_gated", "bare"))
 def test_remat_changes_nothing(name, reverse):
     args = *programs.given(name), programs.weights(name)
     got = programs.gradients(name, "auto", reverse, remat=2)(*args)
@@ -288,7 +289,7 @@ def compiled(name, **changed):
     return programs.compiled(name)(*args.values(), programs.weights(name))
 
 
-@most()
+@most(alike=False)
 def test_compiled_it_is_the_same(name):
     want = programs.gradients(name)(*programs.given(name), programs.weights(name))
     assert_close(jax.device_get(compiled(name)), want)
@@ -304,7 +305,7 @@ def test_compiled_too_padding_changes_no_bit(name, junk):
     assert_same_bits(compiled(name), compiled(name, xs=dirty))
 
 
-@most()
+@most(alike=False)
 def test_a_second_call_compiles_nothing(name):
     params, _, xs, lengths, mask, resets = programs.given(name)
     twice = jax.tree.map(lambda a: 2 * a, params)

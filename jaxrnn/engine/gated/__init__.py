@@ -41,7 +41,7 @@ from jaxrnn.engine.gated.rows import row_axes
 from jaxrnn.engine.gated.tangent import differentiable
 from jaxrnn.engine.hoist import hoist
 from jaxrnn.engine.interface import Declined, Engine
-from jaxrnn.gated import Gated
+from jaxrnn.gated import Gated, step_of
 
 __all__ = ["ENGINE", "PLANS", "Plan", "engine"]
 
@@ -69,12 +69,13 @@ def unroll(
     plan: Plan | None = None,
 ) -> tuple[Any, Any]:
     """``(carry, hs)`` of a gated cell; equal to `scan.unroll` in all but time."""
+    parts: Any = cell.parts
     plan = plan or PLANS.get(jax.default_backend(), PLANS["cpu"])
     steps = (xs, control.valid, scan.resets_before(control))
-    body = scan.controlled(_step(cell.parts), params, control.fresh)
+    body = scan.controlled(step_of(parts), params, control.fresh)
     carry = scan.settle(body, carry, steps)
-    rows = row_axes(_step(cell.parts), params, carry, xs, control.batch_ndim)
-    equations, stored = _hoisted(cell.parts, params, carry, xs, rows)
+    rows = row_axes(step_of(parts), params, carry, xs, control.batch_ndim)
+    equations, stored = _hoisted(parts, params, carry, xs, rows)
     if any(equation.calls_out for equation in equations):
         raise Declined(
             "Its functions have callbacks (jax.debug.print, io_callback and the like), "
@@ -111,17 +112,6 @@ def unroll(
 
 
 ENGINE = engine()
-
-
-def _step(parts: Any):
-    """One step, without the checks of ``cell.step``."""
-
-    def step(params, carry, x):
-        pre = parts.recur(params, carry, parts.project(params, x))
-        carry = parts.update(params, carry, parts.gates(params, carry, pre))
-        return carry, parts.output(params, carry)
-
-    return step
 
 
 def _hoisted(parts, params, carry, xs, rows: int) -> tuple[Equations, Any]:
