@@ -32,7 +32,9 @@ from jaxrnn.compose import (
     LearnedCarryParams,
     bidirectional,
     learned_carry,
+    pointwise,
     residual,
+    skip,
     stack,
     with_carries,
 )
@@ -52,7 +54,7 @@ __all__ = [  # noqa: RUF022
     "lstm", "mgu", "peephole_lstm", "projected_lstm", "simple_rnn", "slstm", "ugrnn",
     # cells from cells
     "BidirectionalCarry", "BidirectionalParams", "LearnedCarryParams", "bidirectional",
-    "learned_carry", "residual", "stack", "with_carries",
+    "learned_carry", "pointwise", "residual", "skip", "stack", "with_carries",
     # sequences
     "flip", "last_output",
     # rooms

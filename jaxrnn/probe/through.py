@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import engine
 from jaxrnn.cell import Cell, Run, composed
 from jaxrnn.noise import without_noise
 from jaxrnn.unroll import unroll
@@ -41,6 +42,8 @@ def through(
     def run(cell, params, carry, xs, control):
         if composed(cell):
             return cell.unroll(params, carry, xs, control, run)
+        if not jax.tree.leaves(carry):  # without memory there is nothing to see
+            return engine.run(cell, params, carry, xs, control)
         return leaf(cell, params, carry, xs, control)
 
     def whole(params, carry, xs, control, _):

@@ -148,6 +148,17 @@ def bare() -> jaxrnn.Cell:
     )
 
 
+def dense(width: int) -> jaxrnn.Cell:
+    """A layer without memory."""
+    return jaxrnn.pointwise(
+        lambda p, x: jnp.tanh(x @ p["w"] + times(p["b"], x @ p["w"])),
+        init=lambda key, features: {
+            "w": jax.random.normal(key, (features, width)) * features**-0.5,
+            "b": jnp.ones(width),
+        },
+    )
+
+
 def noisy(cell: jaxrnn.Cell) -> jaxrnn.Cell:
     """Every noise around a gated cell. Without a key it is zoneout's expectation."""
     cell = jaxrnn.noise.weight_drop(cell, 0.2)
@@ -188,6 +199,7 @@ CELLS: dict[str, jaxrnn.Cell] = {
     "bare": bare(),
     "stack": jaxrnn.stack(jaxrnn.lstm(H), bare(), jaxrnn.gru(3)),
     "residual": jaxrnn.residual(jaxrnn.stack(jaxrnn.gru(3), jaxrnn.simple_rnn(F))),
+    "skip": jaxrnn.skip(jaxrnn.gru(3), dense(2), jaxrnn.simple_rnn(3)),
     "with_carries": jaxrnn.with_carries(jaxrnn.lstm(H)),
     "learned_carry": jaxrnn.learned_carry(jaxrnn.stack(jaxrnn.gru(3), jaxrnn.lstm(H))),
     "bidirectional": jaxrnn.bidirectional(

@@ -273,6 +273,38 @@ ERRORS = {
         lambda: jaxrnn.bidirectional(lstm, merge="add"),
         "merge.*'sum'.*'add'",
     ),
+    "a skip of nothing": (lambda: jaxrnn.skip(), "skip: expected at least one cell"),
+    "a skip of a list": (lambda: jaxrnn.skip([lstm]), "skip: expected.*Unpack it"),
+    "a skip around images that shrink": (
+        lambda: jaxrnn.skip(
+            jaxrnn.conv_lstm(2, (3, 3), strides=2), jaxrnn.conv_gru(2, (3, 3))
+        ).init(jax.random.key(0), F),
+        "skip: expected inputs and outputs that differ in their last axis alone",
+    ),
+    "a skip's carry of two": (
+        lambda: jaxrnn.skip(lstm, lstm, lstm).step((params,) * 3, (carry,) * 2, xs[0]),
+        "carry: expected a tuple of 3 layers, got 2",
+    ),
+    "pointwise without x": (
+        lambda: jaxrnn.pointwise(lambda: 0),
+        r"f: expected a function of \(x\)",
+    ),
+    "pointwise without params": (
+        lambda: jaxrnn.pointwise(jnp.tanh, init=lambda key, features: ()),
+        r"f: expected a function of \(params, x\)",
+    ),
+    "pointwise drawn without features": (
+        lambda: jaxrnn.pointwise(lambda p, x: x, init=lambda key: ()),
+        r"init: expected a function of \(key, features\)",
+    ),
+    "pointwise of a negative rank": (
+        lambda: jaxrnn.pointwise(jnp.tanh, event_ndim=-1),
+        "event_ndim: expected an integer from 0, got -1",
+    ),
+    "pointwise that mixes time": (
+        lambda: jaxrnn.unroll(jaxrnn.pointwise(lambda x: x.sum(0)), (), None, xs),
+        "what f returns: expected.*for all steps at once",
+    ),
     "a residual of another width": (
         lambda: run(jaxrnn.residual(lstm)),
         r"h: expected.*as wide as its inputs",

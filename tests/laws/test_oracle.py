@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn
 from tests.laws import oracles, programs
-from tests.laws.cases import CELLS, F, H, assert_close, example, randomise
+from tests.laws.cases import CELLS, B, F, H, T, assert_close, example, randomise
 from tests.laws.numpy_jaxpr import evaluate
 from tests.laws.oracles import ORACLES, SHOWN, gru, simple_rnn
 
@@ -86,6 +86,49 @@ def test_compositions_are_what_they_say():
     deep = jaxrnn.residual(jaxrnn.stack(one, two))
     carry, h = deep.step((p1, p2), (jnp.asarray(h1), jnp.asarray(h2)), x)
     assert_close((carry, h), ((jnp.asarray(a), jnp.asarray(b)), jnp.asarray(b + x)))
+
+
+def test_skip_reads_the_input_in_each_layer_and_shows_all():
+    cell, (params, carry, xs) = CELLS["skip"], example("skip")
+    (p1, p2, p3), (h1, none, h3) = jax.tree.map(np.asarray, (params, carry))
+    x = np.asarray(xs[0])
+    a = gru(p1, h1, x)
+    b = np.concatenate([x, a], -1) @ p2["w"]
+    b = np.tanh(b + p2["b"] * b)
+    c = simple_rnn(p3, h3, np.concatenate([x, b], -1))
+    got = cell.step(params, carry, xs[0])
+    assert_close(got, ((a, none, c), np.concatenate([a, b, c], -1)))
+    assert none == ()
+
+
+def test_pointwise_takes_all_of_time_at_once():
+    seen = []
+    cell = jaxrnn.pointwise(lambda x: seen.append(x.shape) or jnp.sin(x))
+    xs = example("lstm")[2]
+    lengths = [T, 2, 0]
+    carry, hs = jaxrnn.unroll(cell, (), None, xs, lengths=lengths)
+    inside = (np.arange(T)[:, None] < np.array(lengths))[..., None]
+    assert carry == ()
+    assert_close(hs, np.where(inside, np.sin(xs), 0))
+    assert xs.shape in seen
+
+
+def test_tokens_may_be_embedded_below_a_cell():
+    embed = jaxrnn.pointwise(
+        lambda table, x: table[x],
+        init=lambda key, features: jax.random.normal(key, (features, F)),
+        event_ndim=0,
+    )
+    gru = CELLS["gru"]
+    cell = jaxrnn.stack(embed, gru)
+    params = cell.init(jax.random.key(0), 11)
+    assert params[0].shape == (11, F)
+    xs = np.random.RandomState(0).randint(0, 11, (T, B))
+    options = dict(lengths=[T, 2, 0])
+    (none, h), hs = jaxrnn.unroll(cell, params, None, xs, **options)
+    want = jaxrnn.unroll(gru, params[1], None, params[0][xs], **options)
+    assert none == ()
+    assert_close((h, hs), want)
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "mean", "product"])

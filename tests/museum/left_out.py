@@ -33,7 +33,7 @@ LEFT_OUT = (
         46,
         ("keras-team/keras#20656", "keras-team/keras#20276", "keras-team/keras#20663"),
         "All gates shared one mask of recurrent dropout.",
-        "There is no recurrent dropout here.",
+        "On purpose: variational dropout ties the masks of the gates, as its paper does.",
     ),
     (
         61,

@@ -15,6 +15,7 @@ from jaxrnn import train
 from tests.museum.exhibits import exhibit
 
 LINEN = "jaxrnn/linen.py"
+DROPOUT = "jaxrnn/noise/_dropout.py"
 RATE = 0.5
 
 
@@ -47,10 +48,10 @@ def dropped(seed=0, shape=(3, 40, 50), run=lambda f: f):
     44,
     "google/flax#4950",
     plant=(
-        "jaxrnn/noise.py",
-        "_dropped.one",
-        "row_bits(key.part(number), control.batch_ndim, a.shape)",
-        "row_bits(key.part(number), control.batch_ndim, (1, *a.shape[1:]))",
+        DROPOUT,
+        "dropout.unroll.one",
+        "bits(key, control, a.shape)",
+        "bits(key, control, (1, *a.shape[1:]))",
     ),
 )
 def test_one_dropout_mask_for_all_steps():
@@ -84,10 +85,10 @@ def test_jit_draws_other_numbers():
     "keras-team/keras#9031",
     "keras-team/keras#8976",
     plant=(
-        "jaxrnn/noise.py",
-        "_dropped.one",
-        "row_bits(key.part(number), control.batch_ndim, a.shape)",
-        "vars(jnp).setdefault('kept', row_bits(key.part(number), control.batch_ndim, a.shape))",
+        DROPOUT,
+        "dropout.unroll.one",
+        "bits(key, control, a.shape)",
+        "vars(jax).setdefault('kept', bits(key, control, a.shape))",
     ),
 )
 def test_a_dropout_mask_kept_from_the_call_before():
@@ -101,10 +102,10 @@ def test_a_dropout_mask_kept_from_the_call_before():
     48,
     "keras-team/keras@fe25743",
     plant=(
-        "jaxrnn/noise.py",
-        "_dropped.one",
-        "jnp.where(draws >= dropped.astype(jnp.uint32), a / kept, 0)",
-        "vars(jnp).setdefault('leaked', jnp.where(draws >= dropped.astype(jnp.uint32), a / kept, 0))",
+        DROPOUT,
+        "dropout.unroll.one",
+        "drop(a, kept(bits(key, control, a.shape), rate), rate)",
+        "vars(jax).setdefault('leaked', drop(a, kept(bits(key, control, a.shape), rate), rate))",
     ),
 )
 def test_random_state_leaks_out_of_a_trace():

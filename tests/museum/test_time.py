@@ -12,7 +12,8 @@ import jaxrnn
 from tests.laws.cases import CELLS, B, T, assert_close, assert_same_bits, example
 from tests.museum.exhibits import exhibit
 
-UNROLL, COMPOSE = "jaxrnn/unroll.py", "jaxrnn/compose.py"
+UNROLL, LAYERS = "jaxrnn/unroll.py", "jaxrnn/compose/layers.py"
+DIRECTIONS = "jaxrnn/compose/directions.py"
 LENGTHS = np.array([T, 2, 0])
 MASK = np.random.RandomState(0).rand(T, B) < 0.6
 
@@ -198,7 +199,7 @@ def test_junk_in_the_padding_reaches_the_outputs():
     9,
     "keras-team/keras#21224",
     plant=(
-        COMPOSE,
+        LAYERS,
         "stack.unroll",
         "control.part(n, f)",
         "control.part(n, f)._replace(valid=None)",
@@ -303,7 +304,7 @@ def test_lengths_that_work_only_without_biases():
     14,
     "pytorch/pytorch#517",
     plant=(
-        COMPOSE,
+        DIRECTIONS,
         "bidirectional.unroll",
         "control.part(1, fresh.backward)._replace(reverse=not control.reverse)",
         "control.part(1, fresh.backward)._replace(valid=None, reverse=not control.reverse)",
@@ -385,7 +386,7 @@ def test_reversed_outputs_in_the_order_of_reading():
     19,
     "onnx/onnx-tensorflow#342",
     plant=(
-        COMPOSE,
+        DIRECTIONS,
         "bidirectional.unroll",
         "control.part(1, fresh.backward)._replace(reverse=not control.reverse)",
         "control.part(1, fresh.backward)._replace(valid=control.valid if control.valid is None else control.valid[::-1], reverse=not control.reverse)",

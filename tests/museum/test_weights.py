@@ -230,7 +230,7 @@ def test_a_number_of_weights_that_surprises():
     54,
     "keras-team/keras#18861",
     plant=(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/directions.py",
         "bidirectional.unroll",
         "BidirectionalCarry(cf, cb)",
         "BidirectionalCarry(cb, cf)",

@@ -7,6 +7,7 @@ shape. `tests.mutants.planting` says what a fault is.
 
 from tests.museum.__main__ import hung
 from tests.mutants.cells import OF_CELLS
+from tests.mutants.noise import OF_NOISE
 from tests.mutants.planting import Module, module
 
 # fmt: off
@@ -95,7 +96,7 @@ PLANTED = (
         "tests/laws/test_oracle.py tests/laws/test_dtype.py"
         " tests/laws/test_errors.py -k is_the_equation or fixed_point or raises or"
         " update_returns",
-        ("the step shows the old carry", "gated.compose", "carry = move(params, carry, x)\nreturn carry, output(params, carry)", "return move(params, carry, x), output(params, carry)"),
+        ("the step shows the old carry", "step_of.step", "carry = equations.update(params, carry, gates)\nreturn carry, equations.output(params, carry)", "return equations.update(params, carry, gates), equations.output(params, carry)"),
         ("params are not checked", "gated.checked", "check_like('params', params, expected(n), remedy, dtypes=False)", "pass"),
         ("params must have the default dtype", "gated.checked", "check_like('params', params, expected(n), remedy, dtypes=False)", "check_like('params', params, expected(n), remedy)"),
         ("the carry is not checked", "gated.step", "check_like('carry', carry, jax.eval_shape(start, params, x), remedy)", "pass"),
@@ -308,28 +309,36 @@ PLANTED = (
         ("everything is read", "hoist", "[v in read for v in jaxpr.invars]", "[True for v in jaxpr.invars]"),
     ),
     module(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/layers.py",
         "tests/laws/test_oracle.py -k compositions or merges or learned_carry",
         ("each layer reads the inputs", "stack.step", "for cell, p, c in zip(cells, params, carry, strict=True):\n    c, x = cell.step(p, c, x)\n    new.append(c)\nreturn (tuple(new), x)", "for cell, p, c in zip(cells, params, carry, strict=True):\n    c, y = cell.step(p, c, x)\n    new.append(c)\nreturn (tuple(new), y)"),
         ("a step without its input", "residual.step", "(carry, add(h, x))", "(carry, h)"),
         ("the input taken away", "residual.add", "jax.tree.map(jnp.add, h, x)", "jax.tree.map(jnp.subtract, h, x)"),
+    ),
+    module(
+        "jaxrnn/compose/directions.py",
+        "tests/laws/test_oracle.py -k compositions or merges or learned_carry",
         ("sum for mean", "", "lambda f, b: (f + b) / 2", "lambda f, b: f + b"),
         ("backward before forward", "", "jnp.concatenate([f, b], axis=-1)", "jnp.concatenate([b, f], axis=-1)"),
         ("product for sum", "", "{'concat': lambda f, b: jnp.concatenate([f, b], axis=-1), 'sum': jnp.add, 'mean': lambda f, b: (f + b) / 2, 'product': jnp.multiply}", "{'concat': lambda f, b: jnp.concatenate([f, b], axis=-1), 'sum': jnp.multiply, 'mean': lambda f, b: (f + b) / 2, 'product': jnp.multiply}"),
         ("both directions the same", "bidirectional.unroll", "control.part(1, fresh.backward)._replace(reverse=not control.reverse)", "control.part(1, fresh.backward)"),
         ("the forward cell both times", "bidirectional.unroll", "run(backward, params.backward, carry.backward, xs, back)", "run(forward, params.forward, carry.backward, xs, back)"),
+    ),
+    module(
+        "jaxrnn/compose/carries.py",
+        "tests/laws/test_oracle.py -k compositions or merges or learned_carry",
         ("the learned carry is not used", "learned_carry.initial_carry.one", "jnp.zeros_like(zero) + aligned(learned.astype(zero.dtype), zero)", "zero"),
         ("a learned carry of another shape", "learned_carry.initial_carry.one", "zero.shape[zero.ndim - learned.ndim:] != learned.shape", "False"),
     ),
     module(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/layers.py",
         "tests/laws/test_time.py -k loop_of_step and (stack-forward or"
         " residual-forward)",
         ("layers reset to nothing", "stack.unroll", "control.part(n, f)", "control.part(n, c)"),
         ("an unroll without its inputs", "residual.unroll", "(carry, add(hs, xs))", "(carry, hs)"),
     ),
     module(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/directions.py",
         "tests/laws/test_time.py -k (loop_of_step and bidirectional) or each_direction",
         ("backwards whatever was asked", "bidirectional.unroll", "not control.reverse", "True"),
         ("directions reset to the other's carry", "bidirectional.unroll", "control.part(0, fresh.forward)", "control.part(0, fresh.backward)"),
@@ -337,10 +346,37 @@ PLANTED = (
         ("carries in the wrong order", "bidirectional.unroll", "BidirectionalCarry(cf, cb)", "BidirectionalCarry(cb, cf)"),
     ),
     module(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/_shared.py",
         "tests/laws/test_images.py",
-        ("an image is a vector", "_row", "(cell.event_ndim or 1) - 1", "0"),
+        ("an image is a vector", "row_of", "(cell.event_ndim or 1) - 1", "0"),
+    ),
+    module(
+        "jaxrnn/compose/carries.py",
+        "tests/laws/test_images.py",
         ("each pixel has a learned carry", "learned_carry.init", "c[(0,) * (x.ndim - 1)] if _is_float(c) else None", "c if _is_float(c) else None"),
+    ),
+    module(
+        "jaxrnn/compose/layers.py",
+        "tests/laws/test_oracle.py tests/laws/test_time.py tests/laws/test_errors.py -k"
+        " reads_the_input or raises or loop_of_step and skip",
+        ("a layer reads the layer below alone", "skip.step", "join(x, *shown[-1:])", "join(*(shown[-1:] or [x]))"),
+        ("a layer reads all layers below", "skip.step", "join(x, *shown[-1:])", "join(x, *shown)"),
+        ("h before the input", "skip.step", "join(x, *shown[-1:])", "join(*shown[-1:], x)"),
+        ("the last layer alone is shown", "skip.step", "join(*shown)", "shown[-1]"),
+        ("shown from the top down", "skip.step", "join(*shown)", "join(*shown[::-1])"),
+        ("over time the layer below alone is read", "skip.unroll", "join(xs, *shown[-1:])", "join(*(shown[-1:] or [xs]), 0 * xs)"),
+        ("over time the last is not shown", "skip.unroll", "join(*shown)", "join(*shown[:-1], 0 * shown[-1])"),
+        ("layers of a skip reset to the carry that came in", "skip.unroll", "control.part(n, f)", "control.part(n, c)"),
+        ("images of another size are joined", "join", "any(shape != shapes[0] for shape in shapes)", "False"),
+    ),
+    module(
+        "jaxrnn/compose/memoryless.py",
+        "tests/laws/test_oracle.py tests/laws/test_errors.py -k pointwise or tokens or raises",
+        ("the padding is shown", "pointwise.unroll", "select(control.valid, hs, 0)", "hs"),
+        ("what mixes time is not told", "pointwise.unroll", "check_like('what f returns', hs, want, remedy)", "pass"),
+        ("step by step", "pointwise.unroll", "call(params, xs)", "jax.lax.map(lambda x: call(params, x), xs)"),
+        ("params without init", "pointwise", "f if init is not None else lambda params, x: f(x)", "lambda params, x: f(x)"),
+        ("tokens are vectors", "", "event_ndim=event_ndim", "event_ndim=1"),
     ),
     module(
         "jaxrnn/_modules.py",
@@ -353,17 +389,29 @@ PLANTED = (
         ("a factory makes one kind", "Kind.makes", "factory is self.factory and all(same)", "factory is self.factory"),
     ),
     module(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/layers.py",
         "tests/laws/test_parameters.py -k layers or last_layer",
         ("one key for all layers", "stack.init", "jax.random.split(key, len(cells))", "[key] * len(cells)"),
+    ),
+    module(
+        "jaxrnn/compose/directions.py",
+        "tests/laws/test_parameters.py -k layers or last_layer",
         ("one key for both directions", "bidirectional.init", "backward.init(kb, features)", "backward.init(kf, features)"),
+    ),
+    module(
+        "jaxrnn/compose/carries.py",
+        "tests/laws/test_parameters.py -k layers or last_layer",
         ("the output is the carry twice", "_showing", "(output(params, carry), carry)", "(carry, carry)"),
     ),
     module(
-        "jaxrnn/compose.py",
+        "jaxrnn/compose/_shared.py",
         "tests/laws/test_errors.py -k raises and (stack or residual or learned)",
-        ("any number of layers", "stack._check_layers", "not isinstance(value, tuple) or len(value) != len(cells)", "not isinstance(value, tuple)"),
-        ("no cells are a stack", "stack", "if not cells:\n    raise ValueError('stack: expected at least one cell, got none.')", "if False:\n    raise ValueError('stack: expected at least one cell, got none.')"),
+        ("any number of layers", "check_layers", "not isinstance(value, tuple) or len(value) != len(cells)", "not isinstance(value, tuple)"),
+        ("no cells are a stack", "check_layers_given", "not cells", "False"),
+    ),
+    module(
+        "jaxrnn/compose/layers.py",
+        "tests/laws/test_errors.py -k raises and (stack or residual or learned)",
         ("inputs of another width broadcast", "residual.add", "check_like('h', h, x, remedy, dtypes=False)", "pass"),
     ),
     module(
@@ -424,7 +472,7 @@ PLANTED = (
     module(
         "jaxrnn/probe/through.py",
         "tests/probe/test_recording.py -k gates and stack",
-        ("a step's gates read the carry after it", "opened", "return gates, update(params, carry, gates)", "new = update(params, carry, gates)\nreturn activate(params, new, recur(params, new, project(params, x))), new"),
+        ("a step's gates read the carry after it", "opened", "return without_noise(gates), update(params, carry, gates)", "new = update(params, carry, gates)\nreturn activate(params, new, recur(params, new, project(params, x))), new"),
     ),
     module(
         "jaxrnn/probe/through.py",
@@ -544,4 +592,4 @@ MUSEUM = tuple(
     )
     for test in hung()
 )
-MODULES = (*PLANTED, *OF_CELLS, *MUSEUM)
+MODULES = (*PLANTED, *OF_CELLS, *OF_NOISE, *MUSEUM)
