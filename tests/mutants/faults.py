@@ -376,7 +376,6 @@ PLANTED = (
         ("what mixes time is not told", "pointwise.unroll", "check_like('what f returns', hs, want, remedy)", "pass"),
         ("step by step", "pointwise.unroll", "call(params, xs)", "jax.lax.map(lambda x: call(params, x), xs)"),
         ("params without init", "pointwise", "f if init is not None else lambda params, x: f(x)", "lambda params, x: f(x)"),
-        ("tokens are vectors", "", "event_ndim=event_ndim", "event_ndim=1"),
     ),
     module(
         "jaxrnn/_modules.py",
