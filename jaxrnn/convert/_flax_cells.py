@@ -9,22 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from jaxrnn.convert._arrays import array, names_of
+from jaxrnn.convert._arrays import array, names_of, total
 from jaxrnn.convert._assemble import TITLES, assemble, matched, only_one, refuse
 from jaxrnn.convert._kind import Kind, Layout
 from jaxrnn.convert._kinds import kinds_of, layout_for
 from jaxrnn.convert._packing import pack, reordered, split
 
+SIMPLE = "h"  # the gates of a SimpleCell, which alone has the option ``residual``
 Pairs = list[tuple[Kind, Layout]]
 
 
-def read_cell(name: str, tree: Any, dtype: Any) -> Any:
+def read_cell(name: str, tree: Any, dtype: Any, residual: bool = False) -> Any:
     """The params of one cell, of Linen or NNX, or of an ``RNN`` around it.
 
     Args:
         name: what errors call it.
         tree: its tree.
         dtype: of the params, from `floating`.
+        residual: whether SimpleCells add h to their pre-activations, as if 1 stood in
+            the diagonal of their recurrent kernels.
     """
     while isinstance(tree, Mapping) and "cell" in tree:  # of an RNN
         tree = tree["cell"]
@@ -36,11 +39,11 @@ def read_cell(name: str, tree: Any, dtype: Any) -> Any:
     entries = {"if" if n == "if_" else n: a for n, a in tree.items() if n != "rngs"}
     for sides in (("i", "h"), ("dense_i", "dense_h")):
         if set(sides) <= set(entries) <= {*sides, *_tensors("sides")}:
-            return _from_sides(name, entries, sides, dtype)
+            return _from_sides(name, entries, sides, dtype, residual)
     if kinds := [pair for pair in _of_form("gates") if _names(*pair) == set(entries)]:
         return _from_gates(name, entries, kinds, dtype)
     raise ValueError(
-        f"{name}: expected the names of a SimpleCell, LSTMCell or GRUCell, got "
+        f"{name}: expected the names of a SimpleCell, LSTMCell, GRUCell or MGUCell, got "
         f"{sorted(entries)}. Give that part of the tree alone, a list for several layers "
         "and a pair (forward, backward) for two directions."
     )
@@ -60,12 +63,18 @@ def _tensors(form: str) -> set[str]:
 
 def _names(kind: Kind, layout: Layout) -> set[str]:
     """The names of a cell with a Dense for each gate."""
-    return {side + gate for side in "ih" for gate in kind.gates} | {
-        *layout.tensors.values()
-    }
+    dense = {side + letter for side in "ih" for letter in _letters(kind, layout)}
+    return dense | {*layout.tensors.values()}
 
 
-def _from_sides(name: str, entries: Mapping, sides: tuple, dtype: Any) -> Any:
+def _letters(kind: Kind, layout: Layout) -> list[str]:
+    """What Flax calls the gates, in our order."""
+    return [layout.letters.get(gate, gate) for gate in kind.gates]
+
+
+def _from_sides(
+    name: str, entries: Mapping, sides: tuple, dtype: Any, residual: bool
+) -> Any:
     """One Dense each for x and for h; one of the two has the bias."""
     from_x = names_of(f"{name} of x", entries[sides[0]], ("kernel",), ("bias",))
     from_h = names_of(f"{name} of h", entries[sides[1]], ("kernel",), ("bias",))
@@ -84,6 +93,8 @@ def _from_sides(name: str, entries: Mapping, sides: tuple, dtype: Any) -> Any:
     if match is None:
         raise refuse(name, wx, wh, biases, tensors, kinds, **options)
     kind, layout, fields = match
+    if residual and kind.gates == SIMPLE:
+        wh = total(f"{name}: {TITLES[1]} + 1", [wh, np.eye(len(wh))], dtype or wh.dtype)
     turn = lambda a: reordered(a, layout.gates, kind.gates)
     options |= dict(among=[kind], **fields)
     return assemble(name, turn(wx), turn(wh), [*map(turn, biases)], **options)
@@ -91,8 +102,8 @@ def _from_sides(name: str, entries: Mapping, sides: tuple, dtype: Any) -> Any:
 
 def _biased(kind: Kind, layout: Layout) -> set[str]:
     """The Dense layers that have a bias: of one side, and of h for second biases."""
-    seconds = kind.second_biases(layout)
-    return {layout.bias_on + gate for gate in kind.gates} | {"h" + g for g in seconds}
+    firsts = {layout.bias_on + letter for letter in _letters(kind, layout)}
+    return firsts | {"h" + gate for gate in kind.second_biases(layout)}
 
 
 def _from_gates(name: str, entries: Mapping, kinds: Pairs, dtype: Any) -> Any:
@@ -109,7 +120,7 @@ def _from_gates(name: str, entries: Mapping, kinds: Pairs, dtype: Any) -> Any:
             found[gate, what] = array(f"{name}[{gate!r}].{what}", value)
 
     def packed(side, what):
-        gates = [found[side + gate, what] for gate in kind.gates]
+        gates = [found[side + letter, what] for letter in _letters(kind, layout)]
         if len({a.shape for a in gates}) != 1:
             shapes = [list(a.shape) for a in gates]
             raise ValueError(
@@ -125,26 +136,30 @@ def _from_gates(name: str, entries: Mapping, kinds: Pairs, dtype: Any) -> Any:
     return assemble(name, wx, wh, [packed(layout.bias_on, "bias")], **options)
 
 
-def write_cell(library: str, p: Any) -> dict:
+def write_cell(library: str, p: Any, residual: bool = False) -> dict:
     """One cell's tree under Linen's names.
 
     Args:
         library: "Linen", "NNX" or "NNX optimized".
         p: one cell's params.
+        residual: see `read_cell`.
     """
     kind, layout = layout_for(library, p)
     tree: dict = {name: getattr(p, field) for field, name in layout.tensors.items()}
     if layout.form == "sides":
         turn = lambda a: reordered(a, kind.gates, layout.gates)
-        tree |= {"i": {"kernel": turn(p.wx)}, "h": {"kernel": turn(p.wh)}}
+        wh = p.wh
+        if residual and kind.gates == SIMPLE:
+            wh = total("params.wh - 1", [wh, -np.eye(len(wh))], wh.dtype)
+        tree |= {"i": {"kernel": turn(p.wx)}, "h": {"kernel": turn(wh)}}
         tree[layout.bias_on]["bias"] = turn(p.b)
         return tree
-    count = len(kind.gates)
+    letters = _letters(kind, layout)
     for side, kernel in (("i", p.wx), ("h", p.wh)):
-        for gate, k in zip(kind.gates, split(kernel, count), strict=True):
-            tree[side + gate] = {"kernel": np.array(k, order="C")}
-    for gate, b in zip(kind.gates, split(p.b, count), strict=True):
-        tree[layout.bias_on + gate]["bias"] = np.array(b)
+        for letter, k in zip(letters, split(kernel, len(letters)), strict=True):
+            tree[side + letter] = {"kernel": np.array(k, order="C")}
+    for letter, b in zip(letters, split(p.b, len(letters)), strict=True):
+        tree[layout.bias_on + letter]["bias"] = np.array(b)
     for gate, field in kind.second_biases(layout).items():
         tree["h" + gate]["bias"] = getattr(p, field)
     return tree

@@ -1,4 +1,4 @@
-"""One cell's module in Haiku: a linear layer on ``[x, h]``, or one on each."""
+"""One cell's module in Haiku: a linear layer on ``[x, h]``, one on each, or bare arrays."""
 
 import re
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import numpy as np
 from jaxrnn.convert._arrays import array, names_of
 from jaxrnn.convert._assemble import assemble, only_one
 from jaxrnn.convert._kind import Kind, Layout
-from jaxrnn.convert._kinds import HAIKU_GRU, kinds_of, layout_for
-from jaxrnn.convert._packing import reordered
+from jaxrnn.convert._kinds import kinds_of, layout_for
+from jaxrnn.convert._packing import pack, reordered, split
 
 GATES = {"f": "forget"}  # in errors
 
@@ -24,8 +24,9 @@ def read_module(name: str, module: Mapping, dtype: Any) -> Any:
         dtype: of the params, from `floating`.
     """
     where = f"params[{name!r}]"
-    if "" in module and isinstance(module[""], Mapping) and "w_i" in module[""]:
-        raise ValueError(f"{where}: {HAIKU_GRU}.")
+    if set(module) == {""} and isinstance(module[""], Mapping) and "w_i" in module[""]:
+        kind, layout = _of_form("apart", where, name)
+        return _apart(where, module[""], kind, layout, dtype)
     if set(module) == {"linear"}:
         kind, layout = _of_form("joint", where, name)
         return _joint(where, module["linear"], kind, layout, dtype)
@@ -33,8 +34,8 @@ def read_module(name: str, module: Mapping, dtype: Any) -> Any:
         kind, layout = _of_form("sides", where, name)
         return _sides(where, module, kind, layout, dtype)
     raise ValueError(
-        f"{where}: expected the linear layers of an LSTM or a VanillaRNN, got "
-        f"{sorted(module)}."
+        f"{where}: expected the linear layers of an LSTM or a VanillaRNN, or a GRU's "
+        f"w_i, w_h and b, got {sorted(module)}."
     )
 
 
@@ -60,6 +61,30 @@ def _sides(where: str, module: Mapping, kind: Kind, layout: Layout, dtype: Any) 
     )
     options: dict[str, Any] = dict(dtype=dtype, titles=titles, among=[kind])
     return assemble(where, wx, wh, biases, **options)
+
+
+def _apart(where: str, weights: Any, kind: Kind, layout: Layout, dtype: Any) -> Any:
+    """From a kernel each for x and h, and one bias."""
+    titles = ("w_i", "w_h", "b")
+    weights = names_of(where, weights, titles)
+    wx, wh, b = (
+        _turned(array(f"{where}.{title}", weights[title]), layout, kind, layout.gates)
+        for title in titles
+    )
+    options: dict[str, Any] = dict(dtype=dtype, titles=titles, among=[kind])
+    return assemble(where, wx, wh, [b], **options)
+
+
+def _turned(a: np.ndarray, layout: Layout, kind: Kind, order: str) -> np.ndarray:
+    """Gates from this order to the other one, Haiku's or ours.
+
+    Of 1 - σ(a) = σ(-a) the weights are the negated ones.
+    """
+    if not a.ndim or a.shape[-1] % len(order):
+        return a  # its shape is refused later
+    gates = dict(zip(order, split(a, len(order)), strict=True))
+    target = kind.gates if order == layout.gates else layout.gates
+    return pack(*(-gates[g] if g in layout.negated else gates[g] for g in target))
 
 
 def _joint(where: str, linear: Any, kind: Kind, layout: Layout, dtype: Any) -> Any:
@@ -106,6 +131,9 @@ def write_module(p: Any, double_bias: bool) -> dict:
     """
     kind, layout = layout_for("Haiku", p)
     turn = lambda a: reordered(a, kind.gates, layout.gates)
+    if layout.form == "apart":
+        turn = lambda a: _turned(a, layout, kind, kind.gates)
+        return {"": {"w_i": turn(p.wx), "w_h": turn(p.wh), "b": turn(p.b)}}
     wx, wh = turn(p.wx), turn(p.wh)
     if layout.form == "sides":
         from_h = {"w": wh} | ({"b": np.zeros_like(p.b)} if double_bias else {})

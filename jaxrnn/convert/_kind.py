@@ -41,6 +41,8 @@ class Layout(NamedTuple):
             library's biases: in torch's second one, in Keras's second row, in Linen's
             Dense on h.
         added: gate -> what the library adds to its bias at run time.
+        negated: gates that the library writes as one minus ours.
+        letters: gate -> the library's letter, where it is another.
     """
 
     cell: str
@@ -50,6 +52,8 @@ class Layout(NamedTuple):
     bias_on: str = ""
     second_bias: bool = False
     added: Mapping[str, float] = {}
+    negated: str = ""
+    letters: Mapping[str, str] = {}
 
 
 class Kind(NamedTuple):

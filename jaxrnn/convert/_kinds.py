@@ -7,15 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from jaxrnn.cells.gru import GRUParams, gru
+from jaxrnn.cells.gru import GRUParams, ResetBeforeGRUParams, gru
 from jaxrnn.cells.lstm import LSTMParams, lstm
+from jaxrnn.cells.mgu import MGUParams, mgu
+from jaxrnn.cells.projected_lstm import ProjectedLSTMParams, projected_lstm
 from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
+from jaxrnn.cells.ugrnn import UGRNNParams, ugrnn
 from jaxrnn.convert._kind import Field, Kind, Layout
 
-HAIKU_GRU = (
-    "Haiku's GRU resets the memory before the recurrent matmul, and the GRU here resets "
-    "it after the matmul. No weights make them equal"
+RESETS_BEFORE = (
+    "{library}'s GRU resets the memory {theirs} the recurrent matmul, and this one "
+    "{ours} it. No weights make them equal: take gru(..., reset_after={option})"
 )
+
+
+def resets(library: str, before: bool) -> str:
+    """Why a library has no such GRU: it resets `before` the matmul, or after it."""
+    order = ("before", "after") if before else ("after", "before")
+    return RESETS_BEFORE.format(
+        library=library, theirs=order[0], ours=order[1], option=not before
+    )
+
 
 KINDS = (
     Kind(
@@ -48,9 +60,74 @@ KINDS = (
             "NNX": Layout("nnx.GRUCell", "rzn", form="sides", bias_on="i"),
             "Equinox": Layout("eqx.nn.GRUCell", "rzn", {"bn": "bias_n"}),
         },
-        lacks={"Haiku": HAIKU_GRU},
+        lacks={"Haiku": resets("Haiku", before=True)},
         fields={"bn": Field(lambda sizes: (sizes["hidden"],), False, "bias of n", "n")},
         options={"reset_after": True},
+    ),
+    Kind(
+        "gru, reset before",
+        "GRU that resets before the matmul",
+        ResetBeforeGRUParams,
+        gru,
+        "rzn",
+        {
+            "Keras": Layout("keras.layers.GRU(reset_after=False)", "zrn"),
+            "Haiku": Layout("gru", "zrn", form="apart", negated="z"),
+        },
+        lacks={
+            library: resets(library, before=False)
+            for library in ("torch", "Linen", "NNX", "Equinox")
+        },
+        options={"reset_after": False},
+    ),
+    Kind(
+        "mgu",
+        "MGU",
+        MGUParams,
+        mgu,
+        "fn",
+        {
+            "Linen": Layout(
+                "nn.MGUCell", "fn", form="gates", bias_on="i", second_bias=True
+            )
+        },
+        fields={"bn": Field(lambda sizes: (sizes["hidden"],), False, "bias of n", "n")},
+        options={"reset_after": True},
+    ),
+    Kind(
+        "ugrnn",
+        "UGRNN",
+        UGRNNParams,
+        ugrnn,
+        "zn",
+        {
+            "Linen": Layout(
+                "nn.MGUCell(reset_gate=False)",
+                "zn",
+                form="gates",
+                bias_on="i",
+                letters={"z": "f"},
+            )
+        },
+    ),
+    Kind(
+        "projected_lstm",
+        "projected LSTM",
+        ProjectedLSTMParams,
+        projected_lstm,
+        "ifgo",
+        {"torch": Layout("torch.nn.LSTM(proj_size=...)", "ifgo", {"wp": "weight_hr"})},
+        fields={
+            "wp": Field(
+                lambda sizes: (sizes["hidden"], sizes["projection"]),
+                True,
+                "projection",
+            )
+        },
+        sizes=lambda weights: {
+            "hidden": len(weights["wp"]),
+            "projection": len(weights["wh"]),
+        },
     ),
     Kind(
         "lstm",

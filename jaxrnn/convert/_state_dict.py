@@ -11,7 +11,6 @@ from jaxrnn.convert._foreign import ours, places
 from jaxrnn.convert._kinds import kinds_of
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-PROJECTION = ("weight_hr", "bias_hr")  # of an LSTM with proj_size
 WRAPPERS = {
     "module.": " (DataParallel's and AveragedModel's)",
     "_orig_mod.": " (torch.compile's)",
@@ -91,7 +90,7 @@ def _by_place(state_dict: Mapping[str, Any], prefix: str) -> dict[tuple, dict]:
             f"{type(state_dict).__name__}."
         )
     known = {*PARTS, *_tensors()}
-    names = "|".join(map(re.escape, (*known, *PROJECTION)))
+    names = "|".join(map(re.escape, known))
     placed = re.compile(rf"({names})(?:_l(\d+)(_reverse)?)?")
     found: dict[tuple, dict] = {}
     for name, value in state_dict.items():
@@ -105,12 +104,6 @@ def _by_place(state_dict: Mapping[str, Any], prefix: str) -> dict[tuple, dict]:
                 f"state_dict: expected {prefix}weight_ih_l0 and so on, got {name!r}."
             )
         what, layer, reverse = match.groups()
-        if what not in known:
-            raise ValueError(
-                f"state_dict: {name!r} is the projection of an LSTM with proj_size, "
-                "and no cell here has one. Train an LSTM without proj_size, or write "
-                "the cell with jaxrnn.gated."
-            )
         place = (None if layer is None else int(layer), reverse is not None)
         found.setdefault(place, {})[what] = value
     if not found:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from jaxrnn._time import check_flag
 from jaxrnn.cell import Cell
 from jaxrnn.convert._arrays import floating, names_of
 from jaxrnn.convert._flax_cells import read_cell, write_cell
@@ -23,17 +24,20 @@ def from_linen(
     *,
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    residual: bool = False,
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
-    """The cell and the params of Flax Linen's SimpleCell, LSTMCell or GRUCell.
+    """The cell and the params of Flax Linen's SimpleCell, LSTMCell, GRUCell or MGUCell.
 
     Args:
         params: the params of a cell, or of an ``RNN`` or ``Bidirectional`` around it,
             or a list with those of each layer. A pair ``(forward, backward)`` is a
             bidirectional layer too.
         activation: of a SimpleCell. Weights do not show other options: gates must be
-            sigmoid, candidates tanh, and no cell ``residual``.
+            sigmoid and candidates tanh.
         merge: of bidirectional layers.
+        residual: of SimpleCells, which then add h to their pre-activations: here 1 is
+            added to the diagonal of ``wh``.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
             precision without loss.
 
@@ -54,7 +58,7 @@ def from_linen(
         >>> cell
         gru(hidden=4)
     """
-    layers = _layers("params", params, floating(dtype))
+    layers = _layers("params", params, floating(dtype), residual)
     return put_together(layers, activation=activation, merge=merge)
 
 
@@ -63,6 +67,7 @@ def from_nnx(
     *,
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    residual: bool = False,
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of Flax NNX's SimpleCell, GRUCell or either LSTM cell.
@@ -72,8 +77,10 @@ def from_nnx(
             around it, or a list with those of each layer. A pair
             ``(forward, backward)`` is a bidirectional layer too.
         activation: of a SimpleCell. Weights do not show other options: gates must be
-            sigmoid, candidates tanh, and no cell ``residual``.
+            sigmoid and candidates tanh.
         merge: of bidirectional layers.
+        residual: of SimpleCells, which then add h to their pre-activations: here 1 is
+            added to the diagonal of ``wh``.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
             precision without loss.
 
@@ -93,12 +100,14 @@ def from_nnx(
         >>> cell, params.wx.shape
         (lstm(hidden=4), (3, 16))
     """
-    layers = _layers("state", state, floating(dtype))
+    layers = _layers("state", state, floating(dtype), residual)
     return put_together(layers, activation=activation, merge=merge)
 
 
-def _layers(name: str, trees: Any, dtype: Any) -> list:
-    read = lambda tree: nested(name, tree, partial(read_cell, dtype=dtype), layer=_ways)
+def _layers(name: str, trees: Any, dtype: Any, residual: bool) -> list:
+    check_flag("residual", residual)
+    one = partial(read_cell, dtype=dtype, residual=residual)
+    read = lambda tree: nested(name, tree, one, layer=_ways)
     with explained(name, trees, lambda part: isinstance(part, Mapping) and read(part)):
         return read(trees)
 
@@ -111,13 +120,15 @@ def _ways(tree: Any) -> tuple | None:
     return both["forward_rnn"], both["backward_rnn"]
 
 
-def to_linen(cell: Cell, params: Any) -> Any:
+def to_linen(cell: Cell, params: Any, *, residual: bool = False) -> Any:
     """The params of the Flax Linen cells that compute what the cell does.
 
     Args:
-        cell: `simple_rnn`, `lstm` or `gru`, a `bidirectional` of two such, or a `stack`
+        cell: `simple_rnn`, `lstm`, `gru`, `mgu` or `ugrnn` (Flax's
+            ``MGUCell(reset_gate=False)``), a `bidirectional` of two such, or a `stack`
             of either.
         params: the cell's.
+        residual: for SimpleCells that have this option: see `from_linen`.
 
     Returns:
         The cell's params, so that ``{"params": {"cell": ...}}`` are an ``RNN``'s
@@ -136,11 +147,14 @@ def to_linen(cell: Cell, params: Any) -> Any:
         >>> tree["if"]["kernel"].shape, tree["hf"]["bias"].tolist()
         ((3, 4), [1.0, 1.0, 1.0, 1.0])
     """
-    write = partial(write_cell, "Linen")
+    check_flag("residual", residual)
+    write = partial(write_cell, "Linen", residual=residual)
     return unnested(take_apart(cell, params).params, write, both=_both)
 
 
-def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
+def to_nnx(
+    cell: Cell, params: Any, *, optimized: bool = False, residual: bool = False
+) -> Any:
     """The state of the Flax NNX cells that compute what the cell does.
 
     Args:
@@ -148,6 +162,7 @@ def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
             of either.
         params: the cell's.
         optimized: whether LSTMs are ``OptimizedLSTMCell``, not ``LSTMCell``.
+        residual: for SimpleCells that have this option: see `from_nnx`.
 
     Returns:
         A tree for ``nnx.update(cell, ...)``, and ``{"cell": ...}`` for an ``RNN``; for
@@ -169,10 +184,12 @@ def to_nnx(cell: Cell, params: Any, *, optimized: bool = False) -> Any:
         [1.0, 1.0, 1.0, 1.0]
     """
 
+    check_flag("residual", residual)
+
     def write(p):
         kind = kind_of(p)
         has = optimized and kind is not None and "NNX optimized" in kind.layouts
-        tree = write_cell("NNX optimized" if has else "NNX", p)
+        tree = write_cell("NNX optimized" if has else "NNX", p, residual)
         names = {"if": "if_", "i": "dense_i", "h": "dense_h"}  # NNX's, of Linen's
         return {names.get(name, name): dense for name, dense in tree.items()}
 

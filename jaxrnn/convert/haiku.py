@@ -1,7 +1,8 @@
 """Haiku's params: one matrix on ``[x, h]``, i g f o, and 1 added to f at run time.
 
 Here that 1 is part of the forget bias: `from_haiku` adds it and `to_haiku` subtracts it.
-Haiku's VanillaRNN uses relu and has two biases, which are added.
+Haiku's VanillaRNN uses relu and has two biases, which are added. Its GRU resets before the
+matmul, and its z opens what ours keeps, so that gate's weights change sign.
 """
 
 import re
@@ -10,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from jaxrnn.cell import Cell
-from jaxrnn.convert import _kinds
 from jaxrnn.convert._arrays import floating
 from jaxrnn.convert._foreign import explained
 from jaxrnn.convert._haiku_cells import read_module, stem_of, write_module
@@ -26,14 +26,14 @@ def from_haiku(
     merge: str | Callable = "concat",
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
-    """The cell and the params of Haiku's LSTM or VanillaRNN modules.
+    """The cell and the params of Haiku's LSTM, GRU or VanillaRNN modules.
 
     Args:
         params: module name -> name -> array, as ``init`` returns them.
         names: the modules' names in the order of the layers, such as
             ``("lstm", "lstm_1")``. None is all modules, in the order of their numbers,
-            if they are called lstm or vanilla_rnn. Another kind of network with these
-            names and shapes would be read as an LSTM or a VanillaRNN.
+            if they are called lstm, gru or vanilla_rnn. Another kind of network with
+            these names and shapes would be read as one of them.
         bidirectional: whether forward and backward modules alternate.
         merge: of bidirectional layers.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
@@ -42,12 +42,13 @@ def from_haiku(
     Returns:
         ``(cell, params)``: a bare cell for one layer, else a `stack`; params are copies.
         Sums (Haiku's 1 on the forget bias, a VanillaRNN's two biases) are made in
-        float64 and rounded once. A VanillaRNN is ``simple_rnn(..., activation="relu")``.
+        float64 and rounded once. A VanillaRNN is ``simple_rnn(..., activation="relu")``,
+        a GRU ``gru(..., reset_after=False)``.
 
     Raises:
-        ValueError: for a GRU, which resets before the matmul, for modules that are
-            neither, for shapes that do not agree, and for numbers that overflow the
-            dtype. For a training state the error says where the params are.
+        ValueError: for modules that are none of these, for shapes that do not agree,
+            and for numbers that overflow the dtype. For a training state the error
+            says where the params are.
 
     Example:
         >>> import numpy as np
@@ -86,13 +87,12 @@ def _layers(params: Any, *, names: Any, bidirectional: bool, dtype: Any) -> list
     modules = _modules(params)
     if names is None:
         stems = {stem_of(module) for module in modules}
-        refused = {kind.name for kind in _kinds.KINDS if "Haiku" in kind.lacks}
-        known = {stem.rpartition("/")[2] for stem in stems} <= _stems() | refused
+        known = {stem.rpartition("/")[2] for stem in stems} <= _stems()
         if len(stems) != 1 or not known:
             recurrent = tuple(sorted(filter(_is_recurrent, modules), key=_number))
             such = f", such as names={recurrent}" if recurrent else ""
             raise ValueError(
-                f"params: expected modules of one name, lstm or vanilla_rnn, got "
+                f"params: expected modules of one name, lstm, gru or vanilla_rnn, got "
                 f"{sorted(modules)}. Give names= in the order of the layers{such}."
             )
         names = sorted(modules, key=_number)
@@ -141,8 +141,8 @@ def to_haiku(
     """The params of the Haiku modules that compute what the cell does.
 
     Args:
-        cell: `lstm`, a `simple_rnn` with relu, a `bidirectional` of two such, or a
-            `stack` of either.
+        cell: `lstm`, `gru` with ``reset_after=False``, a `simple_rnn` with relu, a
+            `bidirectional` of two such, or a `stack` of either.
         params: the cell's.
         names: the modules' names in the order of the layers, forward and backward
             alternating. None is Haiku's own names: ``lstm``, ``lstm_1`` and so on.
@@ -177,5 +177,5 @@ def to_haiku(
     tree = {}
     for name, p in zip(names, flat, strict=True):
         for part, weights in write_module(p, double_bias).items():
-            tree[f"{name}/{part}"] = weights
+            tree[f"{name}/{part}" if part else name] = weights
     return tree

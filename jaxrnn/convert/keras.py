@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn._time import check_flag
 from jaxrnn.cell import Cell
 from jaxrnn.convert._arrays import array, floating
 from jaxrnn.convert._assemble import assemble, only_one
@@ -27,6 +28,7 @@ def from_keras(
     *,
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    reset_after: bool = True,
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
     """The cell and the params of Keras's SimpleRNN, LSTM or GRU layers.
@@ -40,6 +42,8 @@ def from_keras(
             be sigmoid and candidates tanh.
         merge: of bidirectional layers, by jaxrnn's name: Keras's ``"sum"`` is
             ``"sum"``, ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.
+        reset_after: of GRUs without biases. Where there are some, they tell: two rows
+            of them for True, one for False.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
             precision without loss.
 
@@ -49,10 +53,8 @@ def from_keras(
         rounded once.
 
     Raises:
-        ValueError: for another number of arrays, shapes that do not agree, numbers that
-            overflow the dtype, and a GRU with ``reset_after=False``, which no cell here
-            computes. A GRU without biases is read as ``reset_after=True``, because
-            nothing in its weights tells the two apart.
+        ValueError: for another number of arrays, shapes that do not agree, and numbers
+            that overflow the dtype.
 
     Example:
         >>> import numpy as np
@@ -63,13 +65,14 @@ def from_keras(
         >>> cell
         lstm(hidden=4)
     """
-    read = partial(_layers, dtype=floating(dtype))
+    check_flag("reset_after", reset_after)
+    read = partial(_layers, dtype=floating(dtype), reset_after=reset_after)
     with explained("weights", weights, read):
         layers = read(weights)
     return put_together(layers, activation=activation, merge=merge)
 
 
-def _layers(weights: Any, dtype: Any) -> list:
+def _layers(weights: Any, dtype: Any, reset_after: bool) -> list:
     if not isinstance(weights, list | tuple) or not weights or ours(weights):
         raise ValueError(
             "weights: expected layer.get_weights() or a list of them, got "
@@ -77,7 +80,8 @@ def _layers(weights: Any, dtype: Any) -> list:
         )
     several = all(isinstance(entry, list | tuple) for entry in weights)
     entries = [list(entry) for entry in weights] if several else [list(weights)]
-    return nested("weights", entries, partial(_read, dtype=dtype), layer=_ways)
+    read = partial(_read, dtype=dtype, reset_after=reset_after)
+    return nested("weights", entries, read, layer=_ways)
 
 
 def _ways(weights: list) -> tuple | None:
@@ -86,7 +90,7 @@ def _ways(weights: list) -> tuple | None:
     return (weights[:half], weights[half:]) if len(weights) in (4, 6) else None
 
 
-def _read(name: str, weights: list, dtype: Any) -> Any:
+def _read(name: str, weights: list, dtype: Any, reset_after: bool) -> Any:
     if len(weights) not in (2, 3):
         raise ValueError(
             f"{name}: expected 2 or 3 arrays (kernel, recurrent kernel, bias) per layer, "
@@ -98,15 +102,11 @@ def _read(name: str, weights: list, dtype: Any) -> Any:
     kinds = [pair for pair in kinds_of("Keras") if pair[0].fits(wh, {})]
     two_rows = [pair for pair in kinds if pair[1].second_bias]
     if biases and biases[0].ndim == 1:
-        if kinds == two_rows != []:
-            raise ValueError(
-                f"{name}: this GRU has reset_after=False: it resets the carry before the "
-                "recurrent matmul. The GRU here resets after it, and no weights make "
-                "them equal."
-            )
-        kinds = [pair for pair in kinds if pair not in two_rows]
-    elif biases:
+        kinds = [pair for pair in kinds if pair not in two_rows] or kinds
+    elif biases or reset_after:
         kinds = two_rows or kinds
+    else:
+        kinds = [pair for pair in kinds if pair not in two_rows]
     read = partial(assemble, name, dtype=dtype, titles=(*NAMES, "bias[1]"))
     if not kinds:
         return read(wx, wh, biases, among=[kind for kind, _ in kinds_of("Keras")])
@@ -139,8 +139,8 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
 
     Returns:
         The NumPy arrays for ``layer.set_weights``; for two layers or more a list of
-        such lists. GRUs are ``reset_after=True``, Keras's default. The dtype is the
-        params', bfloat16 too: ``set_weights`` casts to the layer's.
+        such lists. Layers of `gru` have its ``reset_after``. The dtype is the params',
+        bfloat16 too: ``set_weights`` casts to the layer's.
 
     Raises:
         ValueError: for a cell that Keras does not have, with the reason.

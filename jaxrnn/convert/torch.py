@@ -27,8 +27,8 @@ def from_torch(
 ) -> tuple[Cell, Any]:
     """The cell and the params of a ``torch.nn`` RNN, LSTM, GRU or one of their cells.
 
-    Names and shapes say the kind, the widths, the layers, the directions and
-    ``bias=False``.
+    Names and shapes say the kind, the widths, ``proj_size``, the layers, the directions
+    and ``bias=False``.
 
     Args:
         state_dict: name -> tensor or array, from ``module.state_dict()`` or
@@ -45,9 +45,9 @@ def from_torch(
 
     Raises:
         ValueError: for names that belong to no such module, missing layers, shapes that
-            do not agree, numbers that overflow the dtype, and ``proj_size``. For a
-            checkpoint, a name's prefix, weight norm, pruning and the like the error
-            gives the code that mends it.
+            do not agree, and numbers that overflow the dtype. For a checkpoint, a
+            name's prefix, weight norm, pruning and the like the error gives the code
+            that mends it.
 
     Example:
         >>> import numpy as np, jaxrnn
@@ -122,8 +122,9 @@ def to_torch(
     """The state dict of the ``torch.nn`` module that computes what the cell does.
 
     Args:
-        cell: `simple_rnn` (tanh or relu), `lstm` or `gru`, a `bidirectional` of two
-            alike that are concatenated, or a `stack` of either, all of one width.
+        cell: `simple_rnn` (tanh or relu), `lstm`, `projected_lstm` or `gru`, a
+            `bidirectional` of two alike that are concatenated, or a `stack` of either,
+            all of one width.
         params: the cell's.
         prefix: put before every name.
         bias: False for a module with ``bias=False``; biases must then be zero.
@@ -148,13 +149,20 @@ def to_torch(
     """
     apart = take_apart(cell, params)
     check_options("torch", apart, ("tanh", "relu"), ("concat",))
-    alike = {(type(p), p.wh.shape) for layer in apart.params for p in layer}
+    every = [p for layer in apart.params for p in layer]
+    alike = {(type(p), p.wh.shape, p.b.shape) for p in every}
     ways = {len(layer) for layer in apart.params}
     if len(alike) > 1 or len(ways) > 1 or len(set(apart.activations)) > 1:
         raise ValueError(
             "cell: torch has one kind of cell, one width, one activation and one number "
             f"of directions for all layers, got {cell!r}."
         )
+    for p in every:
+        if hasattr(p, "wp") and p.wp.shape[0] <= p.wp.shape[1]:
+            raise ValueError(
+                "cell: torch's proj_size is less than its hidden_size, got "
+                f"{list(p.wp.shape)[::-1]} of {cell!r}."
+            )
     state = {}
     for number, layer in enumerate(apart.params):
         for p, way in zip(layer, ("", "_reverse"), strict=False):

@@ -5,7 +5,9 @@ A network is ``kind`` of cell, ``layers`` of them and ``ways``, 1 or 2 direction
 
 import importlib
 import os
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -48,14 +50,27 @@ class Library(NamedTuple):
 
 
 def activation(kind: str) -> dict:
-    return {"activation": kind.removeprefix("simple_")} if "simple" in kind else {}
+    return {"activation": kind.split("_")[1]} if "simple" in kind else {}
+
+
+def residual(kind: str) -> dict:
+    return {"residual": True} if "residual" in kind else {}
+
+
+P = 3  # of a projection
+CELLS = {
+    "lstm": jaxrnn.lstm(H),
+    "lstm_optimized": jaxrnn.lstm(H),
+    "projected": jaxrnn.projected_lstm(H, P),
+    "gru": jaxrnn.gru(H),
+    "gru_before": jaxrnn.gru(H, reset_after=False),
+    "mgu": jaxrnn.mgu(H),
+    "mgu_unreset": jaxrnn.ugrnn(H),
+}
 
 
 def cell_of(kind: str, layers: int, ways: int) -> jaxrnn.Cell:
-    factory = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru}.get(
-        kind.split("_")[0], jaxrnn.simple_rnn
-    )
-    cell = factory(H, **activation(kind))
+    cell = CELLS.get(kind) or jaxrnn.simple_rnn(H, **activation(kind))
     cell = jaxrnn.bidirectional(cell) if ways == 2 else cell
     return jaxrnn.stack(*[cell] * layers) if layers > 1 else cell
 
@@ -79,14 +94,18 @@ def by_hand(one: Callable, weights: list, ways: int, xs: Any) -> Any:
 
 def torch_network(kind, layers, ways, random):
     torch = importlib.import_module("torch")
-    family = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(kind, torch.nn.RNN)
+    families = {"projected": torch.nn.LSTM, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+    family = families.get(kind, torch.nn.RNN)
     options = {"nonlinearity": kind.removeprefix("simple_")} if "simple" in kind else {}
+    options |= {"proj_size": P} if kind == "projected" else {}
     module = family(F, H, num_layers=layers, bidirectional=ways == 2, **options)
 
     def run(weights, xs):
         tensors = {name: torch.from_numpy(a) for name, a in weights.items()}
         module.load_state_dict(tensors)
-        return module(torch.tensor(np.array(xs)))[0].detach().numpy()
+        with warnings.catch_warnings():  # that a projection is not as fast
+            warnings.simplefilter("ignore", UserWarning)
+            return module(torch.tensor(np.array(xs)))[0].detach().numpy()
 
     state = {name: a.numpy() for name, a in module.state_dict().items()}
     return Network(draw(state, random), run)
@@ -95,7 +114,11 @@ def torch_network(kind, layers, ways, random):
 def keras_network(kind, layers, ways, random):
     os.environ["KERAS_BACKEND"] = "jax"
     keras = importlib.import_module("keras").layers
-    family = {"lstm": keras.LSTM, "gru": keras.GRU}.get(kind, keras.SimpleRNN)
+    family = {
+        "lstm": keras.LSTM,
+        "gru": keras.GRU,
+        "gru_before": partial(keras.GRU, reset_after=False),
+    }.get(kind, keras.SimpleRNN)
     made, weights = [], []
     for width in inputs_of(layers, ways):
         layer = family(H, return_sequences=True, dtype="float32", **activation(kind))
@@ -117,8 +140,14 @@ def keras_network(kind, layers, ways, random):
 
 def linen_network(kind, layers, ways, random):
     nn = importlib.import_module("flax.linen")
-    family = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}.get(kind, nn.SimpleCell)
+    family = {
+        "lstm": nn.LSTMCell,
+        "gru": nn.GRUCell,
+        "mgu": nn.MGUCell,
+        "mgu_unreset": partial(nn.MGUCell, reset_gate=False),
+    }.get(kind, nn.SimpleCell)
     options = {"activation_fn": nn.relu} if kind == "simple_relu" else {}
+    options |= residual(kind)
     rnn = lambda: nn.RNN(family(H, **options), time_major=True)
     module = nn.Bidirectional(rnn(), rnn(), time_major=True) if ways == 2 else rnn()
 
@@ -144,6 +173,7 @@ def nnx_network(kind, layers, ways, random):
         "gru": nnx.GRUCell,
     }.get(kind, nnx.SimpleCell)
     options = {"activation_fn": nnx.relu} if kind == "simple_relu" else {}
+    options |= residual(kind)
     made, weights = [], []
     for width in inputs_of(layers, ways):
         cells = [family(width, H, rngs=nnx.Rngs(0), **options) for _ in range(ways)]
@@ -164,7 +194,7 @@ def nnx_network(kind, layers, ways, random):
 
 def haiku_network(kind, layers, ways, random):
     hk = importlib.import_module("haiku")
-    family = {"lstm": hk.LSTM}.get(kind, hk.VanillaRNN)
+    family = {"lstm": hk.LSTM, "gru_before": hk.GRU}.get(kind, hk.VanillaRNN)
 
     def forward(xs):
         def one(core, xs, reverse):
@@ -224,33 +254,37 @@ def equinox_network(kind, layers, ways, random):
 SIMPLE = ("simple_tanh", "simple_relu")
 LIBRARIES = {
     "torch": Library(
-        (*SIMPLE, "lstm", "gru"),
+        (*SIMPLE, "lstm", "projected", "gru"),
         torch_network,
         lambda weights, kind, ways: convert.from_torch(weights, **activation(kind)),
         lambda cell, params, kind: convert.to_torch(cell, params),
     ),
     "keras": Library(
-        (*SIMPLE, "lstm", "gru"),
+        (*SIMPLE, "lstm", "gru", "gru_before"),
         keras_network,
         lambda weights, kind, ways: convert.from_keras(weights, **activation(kind)),
         lambda cell, params, kind: convert.to_keras(cell, params),
     ),
     "linen": Library(
-        (*SIMPLE, "lstm", "gru"),
+        (*SIMPLE, "simple_tanh_residual", "lstm", "gru", "mgu", "mgu_unreset"),
         linen_network,
-        lambda weights, kind, ways: convert.from_linen(weights, **activation(kind)),
-        lambda cell, params, kind: convert.to_linen(cell, params),
+        lambda weights, kind, ways: convert.from_linen(
+            weights, **activation(kind), **residual(kind)
+        ),
+        lambda cell, params, kind: convert.to_linen(cell, params, **residual(kind)),
     ),
     "nnx": Library(
-        (*SIMPLE, "lstm", "lstm_optimized", "gru"),
+        (*SIMPLE, "simple_tanh_residual", "lstm", "lstm_optimized", "gru"),
         nnx_network,
-        lambda weights, kind, ways: convert.from_nnx(weights, **activation(kind)),
+        lambda weights, kind, ways: convert.from_nnx(
+            weights, **activation(kind), **residual(kind)
+        ),
         lambda cell, params, kind: convert.to_nnx(
-            cell, params, optimized=kind == "lstm_optimized"
+            cell, params, optimized=kind == "lstm_optimized", **residual(kind)
         ),
     ),
     "haiku": Library(
-        ("simple_relu", "lstm"),
+        ("simple_relu", "lstm", "gru_before"),
         haiku_network,
         lambda weights, kind, ways: convert.from_haiku(weights, bidirectional=ways > 1),
         lambda cell, params, kind: convert.to_haiku(cell, params),

@@ -338,15 +338,42 @@ def test_what_a_library_lacks_is_refused(give, cell, message):
         give(cell, params_of(cell))
 
 
-def test_a_gru_that_resets_before_the_matmul_is_no_librarys_gru():
-    """Not even with the params of the other kind, which unroll refuses too."""
-    cell = jaxrnn.gru(H, reset_after=False)
-    for give in (convert.to_torch, convert.to_keras, convert.to_equinox):
-        for params in (params_of(cell), params_of(GRU)):
-            with pytest.raises(
-                ValueError, match=r"reset_after=False\) has no counterpart"
-            ):
+def test_a_gru_resets_before_the_matmul_or_after_it():
+    """As its library does; params of the other kind are refused, as unroll does."""
+    before = jaxrnn.gru(H, reset_after=False)
+    for give in (convert.to_torch, convert.to_linen, convert.to_nnx):
+        with pytest.raises(
+            ValueError, match="resets the memory after.*reset_after=True"
+        ):
+            give(before, params_of(before))
+    with pytest.raises(
+        ValueError, match=r"resets the memory before.*reset_after=False"
+    ):
+        convert.to_haiku(GRU, params_of(GRU))
+    for give in (convert.to_torch, convert.to_keras, convert.to_haiku):
+        for cell, params in ((before, params_of(GRU)), (GRU, params_of(before))):
+            with pytest.raises(ValueError, match="params: expected.*GRUParams"):
                 give(cell, params)
+
+
+def test_without_biases_an_option_tells_which_gru_it_is():
+    before = jaxrnn.gru(H, reset_after=False)
+    for cell, option in ((GRU, True), (before, False)):
+        params = jax.tree.map(lambda a: a * (a.ndim == 2), params_of(cell))
+        weights = convert.to_keras(cell, params, bias=False)
+        again, back = convert.from_keras(weights, reset_after=option)
+        assert repr(again) == repr(cell)
+        cases.assert_same_bits(back, params)
+    with pytest.raises(ValueError, match="reset_after: expected True or False, got 1"):
+        convert.from_keras(weights, reset_after=1)
+
+
+def test_torchs_projection_is_narrower_than_the_memory():
+    """Torch has no other, and a projected LSTM here may be of any width."""
+    for hidden, projection in ((4, 4), (3, 5)):
+        cell = jaxrnn.projected_lstm(hidden, projection)
+        with pytest.raises(ValueError, match="proj_size is less than its hidden_size"):
+            convert.to_torch(cell, params_of(cell))
 
 
 def test_functions_of_jax_are_the_named_activations():
@@ -387,11 +414,6 @@ LINEN = convert.to_linen(LSTM, params_of(LSTM))
 KERAS = convert.to_keras(GRU, params_of(GRU))
 HAIKU = convert.to_haiku(LSTM, params_of(LSTM))["lstm/linear"]
 BAD = {
-    "torch projection": (
-        convert.from_torch,
-        torch_state(weight_hr_l0=np.ones((2, H))),
-        "proj_size",
-    ),
     "torch other names": (
         convert.from_torch,
         torch_state(**{"head.weight": np.ones(2)}),
@@ -448,12 +470,7 @@ BAD = {
     "five gates": (
         convert.from_torch,
         {"weight_ih_l0": np.ones((20, 3)), "weight_hh_l0": np.ones((20, 4))},
-        "1, 3 or 4 gates",
-    ),
-    "keras reset before": (
-        convert.from_keras,
-        [*KERAS[:2], np.ones(12)],
-        "reset_after=False",
+        "1, 2, 3 or 4 gates",
     ),
     "keras gru bias": (
         convert.from_keras,
@@ -490,11 +507,15 @@ BAD = {
     ),
     "haiku gru": (
         convert.from_haiku,
-        {"gru": {"w_i": np.ones((3, 12)), "w_h": np.ones((4, 12)), "b": np.ones(12)}},
-        "resets the memory before",
+        {"gru": {"w_i": np.ones((3, 12)), "w_h": np.ones((4, 12)), "b": np.ones(11)}},
+        r"gru.*bias \[12\], got \[11\]",
     ),
     "haiku other": (convert.from_haiku, {"lstm/linear_2": HAIKU}, "linear layers of"),
-    "haiku mlp": (convert.from_haiku, {"mlp/linear": HAIKU}, "lstm or vanilla_rnn"),
+    "haiku mlp": (
+        convert.from_haiku,
+        {"mlp/linear": HAIKU},
+        "lstm, gru or vanilla_rnn",
+    ),
     "haiku a linear too": (
         convert.from_haiku,
         {"lstm/linear": HAIKU, "linear": HAIKU},

@@ -96,7 +96,10 @@ REFUSED = {
         {name: a.astype(np.int8) for name, a in STATE.items()},
         "got int8.*If the module is quantised",
     ),
-    "a projection": (STATE | {"weight_hr_l0": np.ones((2, 4))}, "without proj_size"),
+    "a projection that is not read": (
+        STATE | {"weight_hr_l0": np.ones((2, 4))},
+        r"expected a projection \[4, 4\], got \[4, 2\]",
+    ),
     "one bias of two": (
         {name: a for name, a in STATE.items() if name != "bias_hh_l0"},
         r"\['bias_hh_l0'\] is missing. If there was none, give state_dict \| \{",

@@ -91,7 +91,7 @@ KINDS = (
         ProjectedParams,
         made_up("projected", "projection"),
         "ifgo",
-        {"torch": Layout("Projected", "ifgo", {"down": "weight_hr"})},
+        {"torch": Layout("Projected", "ifgo", {"down": "weight_d"})},
         fields={
             "down": Field(lambda s: (s["hidden"], s["projection"]), True, "projection")
         },
@@ -105,14 +105,14 @@ KINDS = (
         "two",
         TwoParams,
         made_up("two"),
-        "fn",
+        "uv",
         {
-            "torch": Layout("Two", "nf"),
-            "Keras": Layout("Two", "nf"),
-            "Equinox": Layout("Two", "nf"),
-            "Linen": Layout("Two", "fn", form="gates", bias_on="i"),
-            "NNX": Layout("Two", "nf", form="sides", bias_on="i"),
-            "Haiku": Layout("two", "nf", form="joint", added={"n": 0.5}),
+            "torch": Layout("Two", "vu"),
+            "Keras": Layout("Two", "vu"),
+            "Equinox": Layout("Two", "vu"),
+            "Linen": Layout("Two", "uv", form="gates", bias_on="i"),
+            "NNX": Layout("Two", "vu", form="sides", bias_on="i"),
+            "Haiku": Layout("two", "vu", form="joint", added={"v": 0.5}),
         },
     ),
     # as many gates as a GRU, and in no library here
@@ -290,7 +290,7 @@ def test_tensors_of_two_kinds_or_of_none(more_kinds, monkeypatch):
         convert.from_torch(state | {"weight_q_l0": rng.randn(H)})
     with pytest.raises(ValueError, match=r"a peephole \[12\], got \[3\]"):
         convert.from_torch(state | {"weight_p_l0": rng.randn(3)})
-    both = {"weight_p_l0": rng.randn(3 * H), "weight_hr_l0": rng.randn(2, H)}
+    both = {"weight_p_l0": rng.randn(3 * H), "weight_d_l0": rng.randn(2, H)}
     with pytest.raises(ValueError, match="expected no peephole and projection except"):
         convert.from_torch(state | both)
     twin = TWO._replace(name="twin")
@@ -319,7 +319,9 @@ def test_shapes_tell_kinds_of_the_same_names_apart(monkeypatch):
 
 def test_the_gates_in_errors_are_those_of_the_table(more_kinds):
     weights = [rng.randn(F, 5 * H), rng.randn(H, 5 * H)]
-    with pytest.raises(ValueError, match=r"for 1, 2, 3 or 4 gates \(simple RNN, two, "):
+    with pytest.raises(
+        ValueError, match=r"for 1, 2, 3 or 4 gates \(simple RNN, MGU, UGRNN, two, "
+    ):
         convert.from_keras(weights)
 
 
