@@ -352,7 +352,7 @@ def test_a_gru_resets_before_the_matmul_or_after_it():
         convert.to_haiku(GRU, params_of(GRU))
     for give in (convert.to_torch, convert.to_keras, convert.to_haiku):
         for cell, params in ((before, params_of(GRU)), (GRU, params_of(before))):
-            with pytest.raises(ValueError, match="params: expected.*GRUParams"):
+            with pytest.raises(ValueError, match=r"params: expected.*GRUParams"):
                 give(cell, params)
 
 

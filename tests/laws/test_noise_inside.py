@@ -257,6 +257,13 @@ def test_each_wrapper_draws_its_own():
         cell = SHOWS_H if name == "recurrent" else SHOWS_X
         wrap = lambda cell, name=name: noise.variational(cell, **{name: 0.5})
         assert_share(shown(twice(wrap, cell), ones(900))[:1] == 0, 0.75)
+    both = noise.variational(SHOWS_X, inputs=0.5, outputs=0.5)
+    assert_share(shown(both, ones(900))[:1] == 0, 0.75)
+    both = showing(
+        project=lambda p, x: (x, x), recur=lambda p, c, z: (z[0] * c.h, z[1])
+    )
+    both = noise.variational(both, inputs=0.5, recurrent=0.5)
+    assert_share(shown(both, ones(900))[:1] == 0, 0.75)
     wrap = lambda cell: noise.recurrent_dropout(cell, 0.5)
     assert_share(shown(twice(wrap, SHOWS_X), ones(9)) == 0, 0.75)
     mixed = noise.dropout(noise.variational(wrap(SHOWS_X), inputs=0.5), 0.5)
@@ -266,6 +273,9 @@ def test_each_wrapper_draws_its_own():
     for where, cell in NORMAL.items():
         wrap = lambda cell, where=where: noise.gaussian(cell, **{where: 1.0})
         drawn = shown(twice(wrap, cell), 0 * ones(40))
+        assert abs(drawn.var() - 2) < 10 * (2 / drawn.size) ** 0.5
+    for two in (dict(inputs=1.0, pre=1.0), dict(pre=1.0, carry=1.0)):
+        drawn = shown(noise.gaussian(SHOWS_X, **two), 0 * ones(40))
         assert abs(drawn.var() - 2) < 10 * (2 / drawn.size) ** 0.5
     cell, xs = shows_weights(30, wh=(30, 30)), np.eye(30)[None]
     cell = twice(lambda cell: noise.weight_drop(cell, 0.5), cell)
@@ -278,6 +288,17 @@ def test_several_params_are_dropped_apart():
     params = cell.init(KEY, 30)
     hs = shown(noise.weight_drop(cell, 0.5), np.eye(30)[None], params=params)
     assert_share(hs == 0, 0.75)
+
+
+def test_integers_are_not_dropped():
+    cell = showing(output=lambda p, c: (c.seen, jnp.full(c.seen.shape, 3)))
+    for wrap in (
+        noise.variational(cell, outputs=0.5),
+        noise.dropout(noise.recurrent_dropout(cell, 0.5), 0.5),
+    ):
+        hs, threes = shown(wrap, ones(900))
+        assert_share(hs[:1] == 0, 0.75 if wrap.spec[0] == "dropout" else 0.5)
+        np.testing.assert_array_equal(threes, 3)
 
 
 @pytest.mark.parametrize("name", WRAPS)

@@ -13,7 +13,7 @@ def of(file: str, tests: str, *faults: tuple[str, str, str, str]) -> Module:
 OF_NOISE = (
     of(
         "_draws",
-        "masks or rates or dropped or normal or reset or neighbours or kept or row or of_step or no_option or raises",
+        "masks or rates or dropped or normal or reset or neighbours or kept or row or of_step or no_option or raises or apart",
         ("a rate is rounded down", "levels_of", "jnp.round(jnp.asarray(rate, jnp.float32) * LEVELS)", "jnp.floor(jnp.asarray(rate, jnp.float32) * LEVELS)"),
         ("all may be dropped", "levels_of", "jnp.clip(levels, 0, LEVELS - 1)", "levels"),
         ("kept and dropped swapped", "kept", "draws >= levels_of(rate).astype(jnp.uint32)", "draws < levels_of(rate).astype(jnp.uint32)"),
@@ -49,7 +49,7 @@ OF_NOISE = (
     ),
     of(
         "_dropout",
-        "masks or loop_with or own or plain_cell or sequence or reset or rate or raises",
+        "masks or loop_with or own or plain_cell or sequence or reset or rate or raises or integers",
         ("a variational mask anew each step", "variational.run_noisy.mask.one", "bits_of_sequences(key, control, shape)", "bits(key, control, shape)"),
         ("the state equation reads h dropped", "variational.disturbed", "equations._replace(project=project, recur=recur, gates=gates)", "equations._replace(project=project, recur=recur, gates=gates, update=lambda p, c, g: equations.update(p, read(c), g))"),
         ("c is dropped too", "_with_h", "carry._replace(h=h)", "carry._replace(h=h, c=carry.c * (h != 0))"),
