@@ -343,7 +343,7 @@ def test_a_gru_resets_before_the_matmul_or_after_it():
     before = jaxrnn.gru(H, reset_after=False)
     for give in (convert.to_torch, convert.to_linen, convert.to_nnx):
         with pytest.raises(
-            ValueError, match="resets the memory after.*reset_after=True"
+            ValueError, match=r"resets the memory after.*reset_after=True"
         ):
             give(before, params_of(before))
     with pytest.raises(
