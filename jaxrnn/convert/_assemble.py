@@ -75,11 +75,12 @@ def checked(
     """
     fields = {field: a for field, a in fields.items() if a is not None}
     kind = _found(name, wh, fields, among)
-    weights = {"wh": wh, **fields}
+    weights = {"wx": wx, "wh": wh, **fields}
     width = kind.width(weights)
-    if wx.ndim != 2 or wx.shape[1] != width or not len(wx):
+    if wx.ndim != wh.ndim or wx.shape[-1] != width or 0 in wx.shape:
+        space = "*kernel, " * kind.images
         raise ValueError(
-            f"{name}: expected an input kernel, here [F, {width}], as the "
+            f"{name}: expected an input kernel, here [{space}F, {width}], as the "
             f"recurrent one is {list(wh.shape)}, got {list(wx.shape)}."
         )
     made = [wx, wh]
@@ -174,7 +175,7 @@ def _narrowed(found: list[tuple[Kind, Mapping]], wh: np.ndarray) -> list[Kind]:
     """Of the kinds that fit, those whose fields have the right shapes too, if any."""
     exact = []
     for kind, fields in found:
-        shapes = kind.shapes({"wh": wh, **fields})
+        shapes = kind.shapes({"wx": wh, "wh": wh, **fields})
         if all(a.shape == shapes[field] for field, a in fields.items()):
             exact.append(kind)
     return exact or [kind for kind, _ in found]

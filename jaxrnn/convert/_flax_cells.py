@@ -13,8 +13,9 @@ from jaxrnn.convert._arrays import array, names_of, total
 from jaxrnn.convert._assemble import TITLES, assemble, matched, only_one, refuse
 from jaxrnn.convert._kind import Kind, Layout
 from jaxrnn.convert._kinds import kinds_of, layout_for
-from jaxrnn.convert._packing import pack, reordered, split
+from jaxrnn.convert._packing import added, pack, reordered, split
 
+CONVOLUTIONS = ("ih", "hh")  # of x and of h
 SIMPLE = "h"  # the gates of a SimpleCell, which alone has the option ``residual``
 Pairs = list[tuple[Kind, Layout]]
 
@@ -37,13 +38,16 @@ def read_cell(name: str, tree: Any, dtype: Any, residual: bool = False) -> Any:
             "Of an NNX module give nnx.state(module), of several layers a list."
         )
     entries = {"if" if n == "if_" else n: a for n, a in tree.items() if n != "rngs"}
+    if set(entries) == set(CONVOLUTIONS):
+        return _from_convolutions(name, entries, dtype)
     for sides in (("i", "h"), ("dense_i", "dense_h")):
         if set(sides) <= set(entries) <= {*sides, *_tensors("sides")}:
             return _from_sides(name, entries, sides, dtype, residual)
     if kinds := [pair for pair in _of_form("gates") if _names(*pair) == set(entries)]:
         return _from_gates(name, entries, kinds, dtype)
     raise ValueError(
-        f"{name}: expected the names of a SimpleCell, LSTMCell, GRUCell or MGUCell, got "
+        f"{name}: expected the names of a SimpleCell, LSTMCell, GRUCell, MGUCell or "
+        f"ConvLSTMCell, got "
         f"{sorted(entries)}. Give that part of the tree alone, a list for several layers "
         "and a pair (forward, backward) for two directions."
     )
@@ -100,6 +104,26 @@ def _from_sides(
     return assemble(name, turn(wx), turn(wh), [*map(turn, biases)], **options)
 
 
+def _from_convolutions(name: str, entries: Mapping, dtype: Any) -> Any:
+    """One convolution each for x and for h, with biases both or neither."""
+    kinds = _of_form("convolutions")
+    kind, layout = kinds[0]
+    turn = lambda what, a: reordered(
+        array(f"{name}: {what}", a), layout.gates, kind.gates
+    )
+    both = [
+        names_of(f"{name}[{n!r}]", entries[n], ("kernel",), ("bias",))
+        for n in CONVOLUTIONS
+    ]
+    wx, wh = (
+        turn(title, one["kernel"]) for title, one in zip(TITLES, both, strict=False)
+    )
+    biases = [turn(TITLES[2], one["bias"]) for one in both if "bias" in one]
+    if wh.ndim and wh.shape[-1] % len(kind.gates) == 0:
+        biases.append(added(kind, layout, wh.shape[-1] // len(kind.gates), wh.dtype))
+    return assemble(name, wx, wh, biases, dtype=dtype, among=[kind])
+
+
 def _biased(kind: Kind, layout: Layout) -> set[str]:
     """The Dense layers that have a bias: of one side, and of h for second biases."""
     firsts = {layout.bias_on + letter for letter in _letters(kind, layout)}
@@ -146,6 +170,14 @@ def write_cell(library: str, p: Any, residual: bool = False) -> dict:
     """
     kind, layout = layout_for(library, p)
     tree: dict = {name: getattr(p, field) for field, name in layout.tensors.items()}
+    if layout.form == "convolutions":
+        turn = lambda a: reordered(a, kind.gates, layout.gates)
+        b = p.b - added(kind, layout, len(p.b) // len(kind.gates), p.b.dtype)
+        sides = ((p.wx, b), (p.wh, np.zeros_like(b)))
+        return {
+            name: {"kernel": turn(w), "bias": turn(bias)}
+            for name, (w, bias) in zip(CONVOLUTIONS, sides, strict=True)
+        }
     if layout.form == "sides":
         turn = lambda a: reordered(a, kind.gates, layout.gates)
         wh = p.wh

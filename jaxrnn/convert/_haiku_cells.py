@@ -10,8 +10,9 @@ from jaxrnn.convert._arrays import array, names_of
 from jaxrnn.convert._assemble import assemble, only_one
 from jaxrnn.convert._kind import Kind, Layout
 from jaxrnn.convert._kinds import kinds_of, layout_for
-from jaxrnn.convert._packing import pack, reordered, split
+from jaxrnn.convert._packing import added, pack, reordered, split
 
+CONVOLUTIONS = ("input_to_hidden", "hidden_to_hidden")
 GATES = {"f": "forget"}  # in errors
 
 
@@ -27,6 +28,9 @@ def read_module(name: str, module: Mapping, dtype: Any) -> Any:
     if set(module) == {""} and isinstance(module[""], Mapping) and "w_i" in module[""]:
         kind, layout = _of_form("apart", where, name)
         return _apart(where, module[""], kind, layout, dtype)
+    if set(module) == set(CONVOLUTIONS):
+        kind, layout = _of_form("convolutions", where, name)
+        return _convolutions(where, module, kind, layout, dtype)
     if set(module) == {"linear"}:
         kind, layout = _of_form("joint", where, name)
         return _joint(where, module["linear"], kind, layout, dtype)
@@ -75,6 +79,24 @@ def _apart(where: str, weights: Any, kind: Kind, layout: Layout, dtype: Any) -> 
     return assemble(where, wx, wh, [b], **options)
 
 
+def _convolutions(
+    where: str, module: Mapping, kind: Kind, layout: Layout, dtype: Any
+) -> Any:
+    """From a convolution on x and one on h."""
+    both = [names_of(f"{where}: {n}", module[n], ("w",), ("b",)) for n in CONVOLUTIONS]
+    titles = [f"{n}.w" for n in CONVOLUTIONS]
+    turn = lambda a: reordered(a, layout.gates, kind.gates)
+    wx, wh = (
+        turn(array(f"{where}: {title}", one["w"]))
+        for title, one in zip(titles, both, strict=True)
+    )
+    biases = [turn(array(f"{where}: b", one["b"])) for one in both if "b" in one]
+    if wh.ndim and wh.shape[-1] % len(kind.gates) == 0:
+        biases.append(added(kind, layout, wh.shape[-1] // len(kind.gates), wh.dtype))
+    options: dict[str, Any] = dict(dtype=dtype, titles=(*titles, "b"), among=[kind])
+    return assemble(where, wx, wh, biases, **options)
+
+
 def _turned(a: np.ndarray, layout: Layout, kind: Kind, order: str) -> np.ndarray:
     """Gates from this order to the other one, Haiku's or ours.
 
@@ -102,7 +124,7 @@ def _joint(where: str, linear: Any, kind: Kind, layout: Layout, dtype: Any) -> A
     turn = lambda a: reordered(a, layout.gates, kind.gates)
     biases, titles = [turn(b)], ["w", "w", "b"]
     if layout.added:
-        biases.append(_added(kind, layout, hidden, b.dtype))
+        biases.append(added(kind, layout, hidden, b.dtype))
         titles[2] = "b, with " + " and ".join(
             f"Haiku's {number:g} on the {GATES.get(gate, gate)} gate"
             for gate, number in layout.added.items()
@@ -111,15 +133,17 @@ def _joint(where: str, linear: Any, kind: Kind, layout: Layout, dtype: Any) -> A
     return assemble(where, turn(w[:-hidden]), turn(w[-hidden:]), biases, **options)
 
 
-def _added(kind: Kind, layout: Layout, hidden: int, dtype: Any) -> np.ndarray:
-    """What Haiku adds to the biases at run time, ``[G H]``."""
-    numbers = [layout.added.get(gate, 0.0) for gate in kind.gates]
-    return np.repeat(np.array(numbers, dtype), hidden)
-
-
 def stem_of(module: str) -> str:
-    """A module's name without its number."""
-    return re.sub(r"_\d+$", "", module)
+    """A module's name without its number, and that of its dimensions."""
+    return re.sub(
+        r"(^|/)conv[123]_dlstm$", r"\1conv_dlstm", re.sub(r"_\d+$", "", module)
+    )
+
+
+def named(p: Any) -> str:
+    """What Haiku calls the module of one cell's params."""
+    stem = layout_for("Haiku", p)[1].cell
+    return stem.replace("conv", f"conv{p.wx.ndim - 2}")
 
 
 def write_module(p: Any, double_bias: bool) -> dict:
@@ -131,13 +155,20 @@ def write_module(p: Any, double_bias: bool) -> dict:
     """
     kind, layout = layout_for("Haiku", p)
     turn = lambda a: reordered(a, kind.gates, layout.gates)
+    wx, wh = turn(p.wx), turn(p.wh)
+    hidden = len(p.b) // len(kind.gates)
+    if layout.form == "convolutions":
+        b = turn(p.b - added(kind, layout, hidden, p.b.dtype))
+        sides = ((wx, b), (wh, np.zeros_like(b)))
+        return {
+            name: {"w": w, "b": bias}
+            for name, (w, bias) in zip(CONVOLUTIONS, sides, strict=True)
+        }
     if layout.form == "apart":
         turn = lambda a: _turned(a, layout, kind, kind.gates)
         return {"": {"w_i": turn(p.wx), "w_h": turn(p.wh), "b": turn(p.b)}}
-    wx, wh = turn(p.wx), turn(p.wh)
     if layout.form == "sides":
         from_h = {"w": wh} | ({"b": np.zeros_like(p.b)} if double_bias else {})
         return {"linear": {"w": wx, "b": turn(p.b)}, "linear_1": from_h}
-    hidden = len(p.b) // len(kind.gates)
-    b = p.b - _added(kind, layout, hidden, p.b.dtype)
+    b = p.b - added(kind, layout, hidden, p.b.dtype)
     return {"linear": {"w": np.concatenate([wx, wh]), "b": turn(b)}}

@@ -11,6 +11,8 @@ from jaxrnn.cell import Cell
 class Field(NamedTuple):
     """A field of params beyond ``wx [F, G H]``, ``wh [H, G H]`` and ``b [G H]``.
 
+    (Of cells of images, ``wx [*kernel, F, G H]`` and ``wh [*kernel, H, G H]``.)
+
     Fields:
         shape: ``(sizes) -> shape``, of `Kind.sizes`.
         required: whether it tells the kind from others; else it is zeros where a library
@@ -71,8 +73,9 @@ class Kind(NamedTuple):
         fields: name -> `Field` of the params beyond wx, wh and b.
         sizes: ``(name -> array of the params) -> name -> value`` of the factory's
             arguments that shapes tell; "hidden" is one of them.
-        activation: whether the factory takes an ``activation``, which no weights tell.
+        untold: the factory's arguments that no weights tell, such as ``activation``.
         options: name -> value of the factory's other arguments that make it this kind.
+        images: whether its kernels are those of convolutions.
     """
 
     name: str
@@ -84,13 +87,14 @@ class Kind(NamedTuple):
     lacks: Mapping[str, str] = {}
     fields: Mapping[str, Field] = {}
     sizes: Callable[[Mapping], dict] = lambda weights: {"hidden": len(weights["wh"])}
-    activation: bool = False
+    untold: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
+    images: bool = False
 
-    def make(self, weights: Mapping, activation: Any) -> Cell:
-        """The cell of weights that fit."""
-        options = {"activation": activation} if self.activation else {}
-        return self.factory(**self.sizes(weights), **self.options, **options)
+    def make(self, weights: Mapping, untold: Mapping) -> Cell:
+        """The cell of weights that fit, with what they do not tell."""
+        told = {name: untold[name] for name in self.untold if name in untold}
+        return self.factory(**self.sizes(weights), **self.options, **told)
 
     def makes(self, factory: Callable | None, arguments: Mapping) -> bool:
         """Whether what a factory makes of these arguments is of this kind."""
@@ -100,11 +104,13 @@ class Kind(NamedTuple):
     def fits(self, wh: np.ndarray, fields: Mapping) -> bool:
         """Whether a recurrent kernel and these fields are those of this kind."""
         required = {name for name, field in self.fields.items() if field.required}
-        if not required <= set(fields) <= set(self.fields) or wh.ndim != 2:
+        if not required <= set(fields) <= set(self.fields):
+            return False
+        if not (2 < wh.ndim < 6 if self.images else wh.ndim == 2):
             return False
         if any(np.ndim(a) == 0 for a in fields.values()):
             return False
-        return 0 < self.width({"wh": wh, **fields}) == wh.shape[1]
+        return 0 < self.width({"wx": wh, "wh": wh, **fields}) == wh.shape[-1]
 
     def width(self, weights: Mapping) -> int:
         """G H."""

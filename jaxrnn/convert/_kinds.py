@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn.cells.conv_lstm import ConvLSTMParams, conv_lstm
 from jaxrnn.cells.gru import GRUParams, ResetBeforeGRUParams, gru
 from jaxrnn.cells.lstm import LSTMParams, lstm
 from jaxrnn.cells.mgu import MGUParams, mgu
@@ -43,7 +44,7 @@ KINDS = (
             "NNX": Layout("nnx.SimpleCell", "h", form="sides", bias_on="i"),
             "Haiku": Layout("vanilla_rnn", "h", form="sides"),
         },
-        activation=True,
+        untold=("activation",),
     ),
     Kind(
         "gru",
@@ -109,6 +110,29 @@ KINDS = (
                 letters={"z": "f"},
             )
         },
+    ),
+    Kind(
+        "conv_lstm",
+        "convolutional LSTM",
+        ConvLSTMParams,
+        conv_lstm,
+        "ifgo",
+        {
+            "Keras": Layout("keras.layers.ConvLSTM", "ifgo"),
+            "Linen": Layout(
+                "nn.ConvLSTMCell", "igfo", form="convolutions", added={"f": 1.0}
+            ),
+            "Haiku": Layout(
+                "conv_dlstm", "igfo", form="convolutions", added={"f": 1.0}
+            ),
+        },
+        sizes=lambda weights: {
+            "hidden": weights["wh"].shape[-2],
+            "kernel": weights["wx"].shape[:-2],
+            "recurrent_kernel": weights["wh"].shape[:-2],
+        },
+        untold=("strides", "padding", "dilation"),
+        images=True,
     ),
     Kind(
         "projected_lstm",

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn.convert._kind import Kind, Layout
+
 
 def split(gates: Any, count: int) -> list[np.ndarray]:
     """The gates of a packed kernel or bias ``[..., count * H]``."""
@@ -55,3 +57,9 @@ def put_in(params: Any, order: str, gates: Mapping[str, str]) -> np.ndarray:
             for gate, zero in zip(order, zeros, strict=True)
         )
     )
+
+
+def added(kind: Kind, layout: Layout, hidden: int, dtype: Any) -> np.ndarray:
+    """What a library adds to the biases at run time, ``[G H]``."""
+    numbers = [layout.added.get(gate, 0.0) for gate in kind.gates]
+    return np.repeat(np.array(numbers, dtype), hidden)

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrnn._spec import name_of
 from jaxrnn.cell import Cell
+from jaxrnn.cells.convolution import images
 from jaxrnn.cells.options import ACTIVATIONS
 from jaxrnn.compose import BidirectionalParams, bidirectional, stack
 from jaxrnn.convert._arrays import array, copied
@@ -27,11 +28,13 @@ class Layers(NamedTuple):
     Fields:
         params: one tuple per layer, with one or two cells' params in NumPy.
         activations: the names of the simple RNNs' activations, in order.
+        convolutions: the options of the convolutions of cells of images, in order.
         merges: how the bidirectional layers' outputs are merged, in order.
     """
 
     params: list
     activations: list
+    convolutions: list
     merges: list
 
 
@@ -67,6 +70,30 @@ def check_options(
                 )
 
 
+def check_convolutions(library: str, cell: Cell, layers: Layers, *, own: bool) -> None:
+    """Raises ValueError for images that `library` convolves in another way.
+
+    Args:
+        library, cell, layers: what is converted.
+        own: whether an input's convolution has options of its own there; the recurrent
+            kernel has the size of the input's in all libraries.
+    """
+    plain = dict(padding="SAME")
+    for options in layers.convolutions:
+        n = len(options["strides"])
+        plain |= dict(strides=(1,) * n, dilation=(1,) * n)
+        if not own and options != plain:
+            raise ValueError(
+                f"cell: {library} convolves with strides and dilation of 1 and the "
+                f'padding "SAME" alone, got {cell!r}.'
+            )
+    for p in (p for layer in layers.params for p in layer):
+        if p.wx.ndim > 2 and p.wx.shape[:-2] != p.wh.shape[:-2]:
+            raise ValueError(
+                f"cell: {library} has one kernel size for inputs and memory, got {cell!r}."
+            )
+
+
 def _layers(cell: Cell, params: Any) -> Layers:
     make, arguments = _call_of(cell)
     if make is stack:
@@ -78,7 +105,7 @@ def _layers(cell: Cell, params: Any) -> Layers:
                 f"{cell!r}, got {type(params).__name__}{size}."
             )
         every = [_layers(c, p) for c, p in zip(inner, params, strict=True)]
-        return Layers(*([a for layers in every for a in layers[n]] for n in range(3)))
+        return Layers(*([a for layers in every for a in layers[n]] for n in range(4)))
     if make is bidirectional:
         if not isinstance(params, BidirectionalParams):
             raise ValueError(
@@ -86,16 +113,30 @@ def _layers(cell: Cell, params: Any) -> Layers:
                 f"got {type(params).__name__}."
             )
         ways = [_one(c, p) for c, p in zip(cell.parts, params, strict=True)]
-        activations = [name for _, names in ways for name in names]
         merge = arguments["merge"]
         merge = merge if isinstance(merge, str) else name_of(merge)
-        return Layers([tuple(made for made, _ in ways)], activations, [merge])
-    made, activations = _one(cell, params)
-    return Layers([(made,)], activations, [])
+        return Layers(_layer_of(ways), *_untold(ways), [merge])
+    one = [_one(cell, params)]
+    return Layers(_layer_of(one), *_untold(one), [])
 
 
-def _one(cell: Cell, params: Any) -> tuple[Any, list]:
-    """One cell's params in NumPy, and the names of its activations."""
+def _layer_of(ways: list) -> list:
+    """One layer, as in `Layers.params`."""
+    return [tuple(made for made, _ in ways)]
+
+
+def _untold(ways: list) -> tuple[list, list]:
+    """The activations and the convolutions of a layer."""
+    activations = [
+        _activation(untold["activation"])
+        for _, untold in ways
+        if "activation" in untold
+    ]
+    return activations, [untold for _, untold in ways if "strides" in untold]
+
+
+def _one(cell: Cell, params: Any) -> tuple[Any, dict]:
+    """One cell's params in NumPy, and what of its options they do not tell."""
     make, arguments = _call_of(cell)
     kind = kind_of(params)
     if kind is None or not kind.makes(make, arguments):
@@ -107,11 +148,25 @@ def _one(cell: Cell, params: Any) -> tuple[Any, list]:
     }
     made = checked(name, among=[kind], **weights)
     sizes = kind.sizes(weights)
-    if any(arguments[name] != size for name, size in sizes.items()):
+    told = {name: arguments[name] for name in (*sizes, *kind.untold)}
+    if kind.images:
+        told = _each_dimension(told)
+    if any(told[name] != size for name, size in sizes.items()):
         raise ValueError(
             f"params: expected those of {cell!r}, got wh {list(made.wh.shape)}."
         )
-    return made, [_activation(arguments["activation"])] if kind.activation else []
+    return made, {name: told[name] for name in kind.untold}
+
+
+def _each_dimension(options: dict) -> dict:
+    """The arguments of a factory of cells of images, for each dimension."""
+    names = ("kernel", "recurrent_kernel", "strides", "padding", "dilation")
+    convs = images(*(options[name] for name in names))
+    return options | dict(
+        kernel=convs.kernel,
+        recurrent_kernel=convs.recurrent_kernel,
+        **convs.of_input._asdict(),
+    )
 
 
 def _call_of(cell: Cell) -> tuple[Callable | None, dict]:
@@ -137,15 +192,15 @@ def _activation(option: str | Callable) -> str:
 def put_together(
     layers: Sequence[tuple],
     *,
-    activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
+    **untold: Any,
 ) -> tuple[Cell, Any]:
     """``(cell, params)`` of layers in NumPy: a bare cell for one, else a `stack`.
 
     Args:
         layers: one tuple per layer, as in `Layers.params`.
-        activation: of simple RNNs.
         merge: of bidirectional layers.
+        untold: what weights do not tell of those kinds that have it: `Kind.untold`.
 
     Raises:
         ValueError: for layers whose input width is not the output width of the one
@@ -154,7 +209,7 @@ def put_together(
     _check_widths(layers, [merge] * len(layers))
     cells, params = [], []
     for layer in layers:
-        made = [_made(p, activation) for p in layer]
+        made = [_made(p, untold) for p in layer]
         copies = [jax.tree.map(copied, p) for p in layer]
         if len(layer) == 2:
             cells.append(bidirectional(*made, merge=merge))
@@ -173,7 +228,7 @@ def _check_widths(layers: Sequence[tuple], merges: Sequence) -> None:
     """Raises ValueError unless each layer reads the outputs of the one before."""
     width = None
     for number, (layer, merge) in enumerate(zip(layers, merges, strict=True)):
-        reads = {len(p.wx) for p in layer}
+        reads = {p.wx.shape[-2] for p in layer}
         if len(reads) > 1:
             raise ValueError(
                 f"layer {number}: expected both directions to read the same input, "
@@ -182,16 +237,16 @@ def _check_widths(layers: Sequence[tuple], merges: Sequence) -> None:
         if width is not None and reads != {width}:
             raise ValueError(
                 f"layer {number}: expected an input kernel for the {width} outputs "
-                f"of the layer before, got one for {len(layer[0].wx)}."
+                f"of the layer before, got one for {layer[0].wx.shape[-2]}."
             )
-        widths = [len(p.wh) for p in layer]
+        widths = [p.wh.shape[-2] for p in layer]
         if len(layer) == 1 or merge in ("sum", "mean", "product"):
             width = widths[0]
         else:  # of a function nothing is known
             width = sum(widths) if merge == "concat" else None
 
 
-def _made(params: Any, activation: str | Callable) -> Cell:
+def _made(params: Any, untold: dict) -> Cell:
     kind = kind_of(params)
     assert kind is not None
-    return kind.make(params._asdict(), activation)
+    return kind.make(params._asdict(), untold)

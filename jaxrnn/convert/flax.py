@@ -16,7 +16,7 @@ from jaxrnn.convert._flax_cells import read_cell, write_cell
 from jaxrnn.convert._foreign import explained
 from jaxrnn.convert._kinds import kind_of
 from jaxrnn.convert._nesting import nested, unnested
-from jaxrnn.convert._walk import put_together, take_apart
+from jaxrnn.convert._walk import check_convolutions, put_together, take_apart
 
 
 def from_linen(
@@ -27,7 +27,7 @@ def from_linen(
     residual: bool = False,
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
-    """The cell and the params of Flax Linen's SimpleCell, LSTMCell, GRUCell or MGUCell.
+    """The cell and the params of Flax Linen's cells: Simple, LSTM, GRU, MGU, ConvLSTM.
 
     Args:
         params: the params of a cell, or of an ``RNN`` or ``Bidirectional`` around it,
@@ -124,9 +124,9 @@ def to_linen(cell: Cell, params: Any, *, residual: bool = False) -> Any:
     """The params of the Flax Linen cells that compute what the cell does.
 
     Args:
-        cell: `simple_rnn`, `lstm`, `gru`, `mgu` or `ugrnn` (Flax's
-            ``MGUCell(reset_gate=False)``), a `bidirectional` of two such, or a `stack`
-            of either.
+        cell: `simple_rnn`, `lstm`, `gru`, `mgu`, `ugrnn` (Flax's
+            ``MGUCell(reset_gate=False)``) or `conv_lstm`, a `bidirectional` of two such,
+            or a `stack` of either.
         params: the cell's.
         residual: for SimpleCells that have this option: see `from_linen`.
 
@@ -149,7 +149,9 @@ def to_linen(cell: Cell, params: Any, *, residual: bool = False) -> Any:
     """
     check_flag("residual", residual)
     write = partial(write_cell, "Linen", residual=residual)
-    return unnested(take_apart(cell, params).params, write, both=_both)
+    apart = take_apart(cell, params)
+    check_convolutions("Linen", cell, apart, own=False)
+    return unnested(apart.params, write, both=_both)
 
 
 def to_nnx(

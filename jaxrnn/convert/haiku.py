@@ -13,9 +13,9 @@ from typing import Any
 from jaxrnn.cell import Cell
 from jaxrnn.convert._arrays import floating
 from jaxrnn.convert._foreign import explained
-from jaxrnn.convert._haiku_cells import read_module, stem_of, write_module
-from jaxrnn.convert._kinds import kinds_of, layout_for
-from jaxrnn.convert._walk import put_together, take_apart
+from jaxrnn.convert._haiku_cells import named, read_module, stem_of, write_module
+from jaxrnn.convert._kinds import kinds_of
+from jaxrnn.convert._walk import check_convolutions, put_together, take_apart
 
 
 def from_haiku(
@@ -26,14 +26,14 @@ def from_haiku(
     merge: str | Callable = "concat",
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
-    """The cell and the params of Haiku's LSTM, GRU or VanillaRNN modules.
+    """The cell and the params of Haiku's LSTM, GRU, VanillaRNN or ConvLSTM modules.
 
     Args:
         params: module name -> name -> array, as ``init`` returns them.
         names: the modules' names in the order of the layers, such as
             ``("lstm", "lstm_1")``. None is all modules, in the order of their numbers,
-            if they are called lstm, gru or vanilla_rnn. Another kind of network with
-            these names and shapes would be read as one of them.
+            if they are called lstm, gru, vanilla_rnn or conv2_dlstm. Another kind of
+            network with these names and shapes would be read as one of them.
         bidirectional: whether forward and backward modules alternate.
         merge: of bidirectional layers.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
@@ -141,8 +141,8 @@ def to_haiku(
     """The params of the Haiku modules that compute what the cell does.
 
     Args:
-        cell: `lstm`, `gru` with ``reset_after=False``, a `simple_rnn` with relu, a
-            `bidirectional` of two such, or a `stack` of either.
+        cell: `lstm`, `gru` with ``reset_after=False``, `conv_lstm`, a `simple_rnn` with
+            relu, a `bidirectional` of two such, or a `stack` of either.
         params: the cell's.
         names: the modules' names in the order of the layers, forward and backward
             alternating. None is Haiku's own names: ``lstm``, ``lstm_1`` and so on.
@@ -163,11 +163,12 @@ def to_haiku(
         {'lstm/linear': (7, 16), 'lstm_1/linear': (9, 20)}
     """
     apart = take_apart(cell, params)
+    check_convolutions("Haiku", cell, apart, own=False)
     if any(activation != "relu" for activation in apart.activations):
         raise ValueError(f"cell: Haiku's VanillaRNN is relu alone, got {cell!r}.")
     flat = [p for layer in apart.params for p in layer]
     if names is None:
-        stems = [layout_for("Haiku", p)[1].cell for p in flat]
+        stems = [named(p) for p in flat]
         count = [stems[:n].count(stem) for n, stem in enumerate(stems)]
         names = [f"{s}_{n}" if n else s for s, n in zip(stems, count, strict=True)]
     if len(names) != len(flat) or len(set(names)) != len(flat):

@@ -18,7 +18,12 @@ from jaxrnn.convert._kinds import kinds_of, layout_for
 from jaxrnn.convert._nesting import nested, unnested
 from jaxrnn.convert._packing import put_in, reordered, taken_out
 from jaxrnn.convert._refusals import no_bias
-from jaxrnn.convert._walk import check_options, put_together, take_apart
+from jaxrnn.convert._walk import (
+    check_convolutions,
+    check_options,
+    put_together,
+    take_apart,
+)
 
 NAMES = ("kernel", "recurrent_kernel", "bias")
 
@@ -29,9 +34,12 @@ def from_keras(
     activation: str | Callable = "tanh",
     merge: str | Callable = "concat",
     reset_after: bool = True,
+    strides: int | tuple[int, ...] = 1,
+    padding: str = "VALID",
+    dilation: int | tuple[int, ...] = 1,
     dtype: Any = None,
 ) -> tuple[Cell, Any]:
-    """The cell and the params of Keras's SimpleRNN, LSTM or GRU layers.
+    """The cell and the params of Keras's SimpleRNN, LSTM, GRU or ConvLSTM layers.
 
     Args:
         weights: ``layer.get_weights()``, or a list with those of each layer. Three
@@ -44,6 +52,8 @@ def from_keras(
             ``"sum"``, ``"ave"`` is ``"mean"`` and ``"mul"`` is ``"product"``.
         reset_after: of GRUs without biases. Where there are some, they tell: two rows
             of them for True, one for False.
+        strides, padding, dilation: of ConvLSTM1D, 2D and 3D layers, whose ``data_format``
+            is channels last: as of `conv_lstm`, with Keras's defaults.
         dtype: of the params; None is the weights' own. ``"float32"`` reads half
             precision without loss.
 
@@ -69,7 +79,8 @@ def from_keras(
     read = partial(_layers, dtype=floating(dtype), reset_after=reset_after)
     with explained("weights", weights, read):
         layers = read(weights)
-    return put_together(layers, activation=activation, merge=merge)
+    untold = dict(strides=strides, padding=padding, dilation=dilation)
+    return put_together(layers, activation=activation, merge=merge, **untold)
 
 
 def _layers(weights: Any, dtype: Any, reset_after: bool) -> list:
@@ -132,8 +143,8 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
     """The weights of the Keras layers that compute what the cell does.
 
     Args:
-        cell: `simple_rnn`, `lstm` or `gru`, a `bidirectional` of two such, or a `stack`
-            of either.
+        cell: `simple_rnn`, `lstm`, `gru` or `conv_lstm`, a `bidirectional` of two such,
+            or a `stack` of either.
         params: the cell's.
         bias: False for layers with ``use_bias=False``; biases must then be zero.
 
@@ -156,6 +167,7 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list:
     apart = take_apart(cell, params)
     named = ("concat", "sum", "mean", "product")
     check_options("Keras", apart, apart.activations, named)
+    check_convolutions("Keras", cell, apart, own=True)
 
     def write(p):
         if not bias:

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jaxrnn
 from jaxrnn import convert
@@ -137,18 +136,23 @@ def test_a_forget_bias_that_is_right_at_the_first_step_only():
 )
 def test_the_other_gru():
     """A GRU that resets before its matmul and one that resets after have the same kernels."""
-    r = np.random.default_rng(0)
-    before = [r.normal(size=size) for size in ((3, 15), (5, 15), (15,))]
-    with pytest.raises(ValueError, match="reset_after=False"):
-        convert.from_keras(before)
-    params, h, xs = example("gru")
-    p = jax.tree.map(np.asarray, params)
-    (r, z, n), (hr, hz, hn) = (
-        np.split(a, 3, -1) for a in (xs[0] @ p.wx + p.b, h @ p.wh)
+    random = np.random.default_rng(0)
+    wx, wh, b, row = (random.normal(size=n) for n in ((4, 15), (5, 15), 15, 15))
+    _, h, xs = example("gru")
+    h, x = np.asarray(h), np.asarray(xs[0])
+    # Keras's order is z, r, h
+    z, r, n = (np.split(x @ wx + b, 3, -1)[k] for k in range(3))
+    (hz, hr, hn), (bz, br, bn) = np.split(h @ wh, 3, -1), np.split(row, 3)
+    before, after = (
+        convert.from_keras([wx, wh, b]),
+        convert.from_keras([wx, wh, np.stack([b, row])]),
     )
-    r, z = sigmoid(r + hr), sigmoid(z + hz)
-    want = (1 - z) * np.tanh(n + r * (hn + p.bn)) + z * h
-    assert_close(CELLS["gru"].step(params, h, xs[0])[0], want)
+    keep = sigmoid(z + hz)
+    want = (1 - keep) * np.tanh(n + (sigmoid(r + hr) * h) @ wh[:, 10:]) + keep * h
+    assert_close(before[0].step(before[1], jnp.asarray(h), x)[0], want)
+    keep = sigmoid(z + hz + bz)
+    want = (1 - keep) * np.tanh(n + sigmoid(r + hr + br) * (hn + bn)) + keep * h
+    assert_close(after[0].step(after[1], jnp.asarray(h), x)[0], want)
 
 
 @exhibit(
