@@ -27,6 +27,7 @@ NEEDED = {
     "grain": Needed("train", "grain", "0.2.18"),
     "jax2onnx": Needed("onnx", "jax2onnx", "0.13"),
     "matplotlib": Needed("plot", "matplotlib", "3.8"),
+    "onnx": Needed("onnx", "onnx", "1.17"),
     "onnxruntime": Needed("onnx", "onnxruntime", "1.24.1"),
     "orbax": Needed("train", "orbax-checkpoint", "0.11.36"),
     "rich": Needed("train", "rich", "13"),

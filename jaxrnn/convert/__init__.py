@@ -13,15 +13,18 @@ from jaxrnn.convert.flax import from_linen, from_nnx, to_linen, to_nnx
 from jaxrnn.convert.haiku import from_haiku, to_haiku
 from jaxrnn.convert.keras import from_keras, to_keras
 from jaxrnn.convert.onnx import to_onnx
+from jaxrnn.convert.onnx_nodes import OnnxRNN, from_onnx
 from jaxrnn.convert.torch import from_torch, to_torch
 
 __all__ = [
+    "OnnxRNN",
     "from_cudnn",
     "from_equinox",
     "from_haiku",
     "from_keras",
     "from_linen",
     "from_nnx",
+    "from_onnx",
     "from_torch",
     "load_safetensors",
     "read_safetensors",

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.cells.conv_lstm import ConvLSTMParams, conv_lstm
+from jaxrnn.cells.coupled_lstm import CoupledLSTMParams, coupled_lstm
 from jaxrnn.cells.gru import GRUParams, ResetBeforeGRUParams, gru
 from jaxrnn.cells.lstm import LSTMParams, lstm
 from jaxrnn.cells.mgu import MGUParams, mgu
+from jaxrnn.cells.peephole_lstm import PeepholeLSTMParams, peephole_lstm
 from jaxrnn.cells.projected_lstm import ProjectedLSTMParams, projected_lstm
 from jaxrnn.cells.simple import SimpleRNNParams, simple_rnn
 from jaxrnn.cells.ugrnn import UGRNNParams, ugrnn
@@ -43,6 +45,7 @@ KINDS = (
             "Linen": Layout("nn.SimpleCell", "h", form="sides", bias_on="i"),
             "NNX": Layout("nnx.SimpleCell", "h", form="sides", bias_on="i"),
             "Haiku": Layout("vanilla_rnn", "h", form="sides"),
+            "ONNX": Layout("RNN", "h"),
         },
         untold=("activation",),
     ),
@@ -60,6 +63,7 @@ KINDS = (
             ),
             "NNX": Layout("nnx.GRUCell", "rzn", form="sides", bias_on="i"),
             "Equinox": Layout("eqx.nn.GRUCell", "rzn", {"bn": "bias_n"}),
+            "ONNX": Layout("GRU", "zrn", second_bias=True),
         },
         lacks={"Haiku": resets("Haiku", before=True)},
         fields={"bn": Field(lambda sizes: (sizes["hidden"],), False, "bias of n", "n")},
@@ -74,6 +78,7 @@ KINDS = (
         {
             "Keras": Layout("keras.layers.GRU(reset_after=False)", "zrn"),
             "Haiku": Layout("gru", "zrn", form="apart", negated="z"),
+            "ONNX": Layout("GRU", "zrn"),
         },
         lacks={
             library: resets(library, before=False)
@@ -170,7 +175,28 @@ KINDS = (
             "Haiku": Layout("lstm", "igfo", form="joint", added={"f": 1.0}),
             "Equinox": Layout("eqx.nn.LSTMCell", "ifgo"),
             "cuDNN": Layout("jax.experimental.rnn.lstm", "ifgo"),
+            "ONNX": Layout("LSTM", "iofg"),
         },
+    ),
+    Kind(
+        "peephole_lstm",
+        "peephole LSTM",
+        PeepholeLSTMParams,
+        peephole_lstm,
+        "ifgo",
+        {"ONNX": Layout("LSTM", "iofg", {"pi": "P", "po": "P", "pf": "P"})},
+        fields={
+            name: Field(lambda sizes: (sizes["hidden"],), True, f"peephole of {gate}")
+            for name, gate in zip(("pi", "pf", "po"), "ifo", strict=True)
+        },
+    ),
+    Kind(
+        "coupled_lstm",
+        "LSTM of coupled gates",
+        CoupledLSTMParams,
+        coupled_lstm,
+        "igo",
+        {"ONNX": Layout("LSTM", "iofg")},
     ),
 )
 

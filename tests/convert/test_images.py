@@ -109,7 +109,9 @@ def test_what_a_library_lacks_is_refused():
             give(cell, params)
     strided = jaxrnn.conv_lstm(H, (3, 2), strides=(2, 1))
     for give in (convert.to_linen, convert.to_haiku):
-        with pytest.raises(ValueError, match='strides and dilation of 1.*"SAME" alone'):
+        with pytest.raises(
+            ValueError, match=r'strides and dilation of 1.*"SAME" alone'
+        ):
             give(strided, params)
     sized = draws(jaxrnn.conv_lstm(H, (3, 2), recurrent_kernel=3))
     for give in (convert.to_linen, convert.to_haiku, convert.to_keras):
