@@ -28,7 +28,7 @@ slow: $(VENV)/.dev $(VENV)/.peers
 nightly: $(VENV)/.dev $(VENV)/.peers
 	JAXRNN_PEERS=1 $(PYTEST) -m nightly
 
-mutants: $(VENV)/.dev
+mutants: $(VENV)/.dev $(VENV)/.peers
 	$(BIN)/python -m tests.mutants
 
 # What has a result already is not made again, so this goes on where it was cut off.
