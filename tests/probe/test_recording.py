@@ -9,6 +9,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import probe
+from tests.laws.cases import CELLS, example
 
 T, B, F, H = 5, 3, 4, 5
 
@@ -341,3 +342,39 @@ def test_errors_name_what_is_wrong():
             run(cell, params, carry, xs, mask=jnp.ones((T, B)))
         with pytest.raises(ValueError, match="Time is axis 0"):
             run(cell, params, jax.tree.map(lambda a: a[:1], carry), xs)
+
+
+@pytest.mark.parametrize("wraps", [1, 2])
+def test_gates_under_a_key_are_the_cells_own(wraps):
+    """As it opens them on the way that the noise leads, before noise acts on them."""
+    cell, (params, carry, xs) = CELLS["lstm"], example("lstm")
+    noisy = jaxrnn.noise.recurrent_dropout(cell, 0.5)
+    if wraps == 2:
+        noisy = jaxrnn.noise.zoneout(noisy, 0.3)
+    key = jax.random.key(4)
+    found = probe.gates(noisy, params, carry, xs, key=key)
+    assert isinstance(found, jaxrnn.cells.LSTMGates)
+    shown = jaxrnn.with_carries(noisy)
+    _, (_, carries) = jaxrnn.unroll(shown, params, carry, xs, key=key)
+    before = jax.tree.map(
+        lambda c, cs: jnp.concatenate([c[None], cs[:-1]]), carry, carries
+    )
+    project, recur, gates, _, _ = cell.parts
+    want = gates(params, before, recur(params, before, project(params, xs)))
+    leaves_close(found, want, 1e-12)
+    plain = probe.gates(cell, params, carry, xs)
+    assert np.abs(found.f - plain.f).max() > 1e-3
+
+
+def test_gradient_flow_under_a_key_is_that_of_the_noise():
+    """What zoneout holds passes the gradient on whole."""
+    cell, (params, carry, xs) = CELLS["lstm"], example("lstm")
+    noisy = jaxrnn.noise.zoneout(cell, 0.5)
+    key = jax.random.key(4)
+    shown = jaxrnn.with_carries(noisy)
+    _, (_, carries) = jaxrnn.unroll(shown, params, carry, xs, key=key)
+    held = carries.c[-1] == carries.c[-2]
+    assert 0 < held.sum() < held.size
+    loss = lambda carry, hs: (carry.c * held).sum()
+    flow = probe.gradient_flow(noisy, params, carry, xs, loss, key=key)
+    np.testing.assert_allclose(flow.c[-2], jnp.sqrt(held.sum(-1)), rtol=1e-12)

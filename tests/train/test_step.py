@@ -10,6 +10,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
+import jaxrnn
 from jaxrnn import train
 from tests.train.cases import (
     CELL,
@@ -109,6 +110,28 @@ def test_noise_differs_by_update_and_microbatch():
         _, second = step(new, np.ones((1, 4)))
         grads += [float(first["grad_norm"].value), float(second["grad_norm"].value)]
     assert len({round(g, 9) for g in grads}) == 4
+
+
+def test_a_cells_noise_draws_from_the_losss_key():
+    """In an update; in an evaluation, whose key is None, there is none."""
+    cell = jaxrnn.noise.zoneout(jaxrnn.gru(4), 0.5)
+    params = cell.init(jax.random.key(0), 3)
+    xs = jnp.asarray(np.random.RandomState(0).randn(5, 2, 3))
+
+    def loss(params, carry, batch, key):
+        _, hs = jaxrnn.unroll(cell, params, None, batch, key=key)
+        return None, {"loss": train.mean(hs**2)}
+
+    mean = lambda params, key: loss(params, None, xs, key)[1]["loss"].value
+    optimizer = optax.sgd(1.0)
+    state = train.init(params, optimizer, jax.random.key(3))
+    step = train.make_step(loss, optimizer)
+    new, _ = step(jax.tree.map(jnp.copy, state), xs)
+    grads = jax.grad(mean)(params, jax.random.fold_in(state.key, 0))
+    close(new.params, jax.tree.map(jnp.subtract, params, grads), 1e-12)
+    found = train.evaluate(loss, params, [xs])
+    np.testing.assert_allclose(found["loss"], mean(params, None), rtol=1e-12)
+    assert abs(mean(params, None) - mean(params, jax.random.key(1))) > 1e-3
 
 
 SPEAKING = ("loss", "first", "grad_norm")  # what a skipped update says nothing of
