@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import probe
-from tests.laws.cases import CELLS, example
+from tests.laws.cases import example
 
 T, B, F, H = 5, 3, 4, 5
 
