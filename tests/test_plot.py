@@ -10,6 +10,7 @@ import pytest
 
 from jaxrnn import plot
 from jaxrnn.plot._outliers import MARK
+from tests.laws.cases import BUILT_IN, CELLS, example
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -75,6 +76,25 @@ def test_gates_are_drawn_by_their_kind():
     assert len({ax.figure for ax in axes}) == len(plt.get_fignums()) == 1
     assert [ax.images[0].cmap.name for ax in axes] == ["viridis", "RdBu_r", "viridis"]
     np.testing.assert_array_equal(axes[2].images[0].get_array(), GATE.T / 2)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_gates_of_every_cell_have_titles(name):
+    """In the colours of what they are; of images their mean is drawn."""
+    cell, (params, carry, xs) = CELLS[name], example(name)
+    pre = lambda p, c, x: cell.parts.recur(p, c, cell.parts.project(p, x))
+    opened = lambda p, c, x: cell.parts.gates(p, c, pre(p, c, x))
+    types = jax.eval_shape(opened, params, carry, xs[0])
+    random, space = np.random.RandomState(0), (2, 3)[: cell.event_ndim - 1]
+    shape = (len(WORDS), *space, 4)
+    values = type(types)(*(random.rand(*shape) for _ in types))
+    for ax, value in zip(plot.gates(values, WORDS), values, strict=True):
+        title, shown = ax.get_title("left"), ax.images[0]
+        assert ": " in title
+        assert ("mean over the image" in title) == (space != ())
+        assert (shown.cmap.name == "RdBu_r") == title.startswith("candidate")
+        axes = tuple(range(1, 1 + len(space)))
+        np.testing.assert_allclose(shown.get_array(), value.mean(axes).T)
 
 
 def test_a_candidate_above_zero_is_still_a_candidate():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn import cells
 from jaxrnn.plot._axes import axes_or_new, heat_map, pyplot
 from jaxrnn.plot._outliers import ROOM, _limits
 
@@ -21,6 +22,34 @@ NAMES = {
     "z": "keep gate z: how much of h is kept",
     "n": "candidate n: what may enter h",
 }
+# Of cells whose letters stand for something else.
+TITLES: dict[type, dict[str, str]] = {
+    cells.SimpleRNNGates: {"h": "candidate h: what h becomes"},
+    cells.MGUGates: {"f": "keep gate f: how much of h is kept"},
+    cells.JANETGates: {
+        "f": "forget gate f: how much of h is kept",
+        "i": "input gate i: how much of the candidate enters h",
+        "g": "candidate g: what may enter h",
+    },
+    cells.SLSTMGates: {
+        "i": "input gate i: how much of the candidate enters c, beside e⁻ᵐ",
+        "f": "forget gate f: how much of c is kept, beside e⁻ᵐ",
+        "m": "stabiliser m: the scale of c and n",
+    },
+    cells.LEMGates: {
+        "a": "step a: how far c goes towards its candidate",
+        "d": "step d: how far h goes towards its candidate",
+        "n": "candidate n: what may enter c",
+        "m": "candidate m: what may enter h",
+    },
+    cells.CoRNNGates: {"n": "candidate n: the force on h"},
+    cells.LeakyRNNGates: {"n": "candidate n: the current that v goes towards"},
+    cells.AntisymmetricRNNGates: {"n": "candidate n: what is added to h"},
+    cells.GatedAntisymmetricRNNGates: {
+        "z": "input gate z: how much of the candidate is added",
+        "n": "candidate n: what may be added to h",
+    },
+}
 
 
 def gates(
@@ -30,6 +59,7 @@ def gates(
 
     Args:
         values: a NamedTuple of ``[T, H]``, such as ``probe.gates(...)`` of one sequence.
+            Of images ``[T, *space, H]`` the mean over the image is drawn.
         words: T labels, one per step.
         axes: as many axes as gates; None: those of one new figure.
         units: see `gate`.
@@ -68,7 +98,11 @@ def gates(
         )
     drawn = []
     for name, value, ax in zip(values._fields, values, axes, strict=True):
-        title = NAMES.get(name) or str(name)
+        title = TITLES.get(type(values), {}).get(name) or NAMES.get(name) or str(name)
+        value = np.asarray(value)
+        if value.ndim > 2:
+            value = value.mean(axis=tuple(range(1, value.ndim - 1)))
+            title += " (mean over the image)"
         opens = np.min(value, initial=0) >= 0 and np.max(value, initial=1) <= 1
         draw = gate if opens and not title.startswith("candidate") else state
         drawn.append(draw(value, words, title=title, units=units, ax=ax))

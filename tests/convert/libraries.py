@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ class Library(NamedTuple):
 
     Fields:
         kinds: the cells that it has.
-        make: ``(kind, layers, ways, random) -> Network``.
+        make: ``(kind, layers, ways, random, dtype) -> Network``.
         take: ``(weights, kind, ways) -> (cell, params)``.
         give: ``(cell, params, kind) -> weights``.
     """
@@ -75,9 +76,10 @@ def cell_of(kind: str, layers: int, ways: int) -> jaxrnn.Cell:
     return jaxrnn.stack(*[cell] * layers) if layers > 1 else cell
 
 
-def draw(like: Any, random: np.random.RandomState) -> Any:
-    """Every array of a tree drawn anew, biases too, in float32."""
-    return jax.tree.map(lambda a: np.float32(0.5 * random.randn(*np.shape(a))), like)
+def draw(like: Any, random: np.random.RandomState, dtype: str = "float32") -> Any:
+    """Every array of a tree drawn anew, biases too."""
+    one = lambda a: (0.5 * random.randn(*np.shape(a))).astype(dtype)
+    return jax.tree.map(one, like)
 
 
 def inputs_of(layers: int, ways: int) -> list:
@@ -92,13 +94,14 @@ def by_hand(one: Callable, weights: list, ways: int, xs: Any) -> Any:
     return xs
 
 
-def torch_network(kind, layers, ways, random):
+def torch_network(kind, layers, ways, random, dtype):
     torch = importlib.import_module("torch")
     families = {"projected": torch.nn.LSTM, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
     family = families.get(kind, torch.nn.RNN)
     options = {"nonlinearity": kind.removeprefix("simple_")} if "simple" in kind else {}
     options |= {"proj_size": P} if kind == "projected" else {}
     module = family(F, H, num_layers=layers, bidirectional=ways == 2, **options)
+    module = module.to(getattr(torch, dtype))
 
     def run(weights, xs):
         tensors = {name: torch.from_numpy(a) for name, a in weights.items()}
@@ -108,10 +111,16 @@ def torch_network(kind, layers, ways, random):
             return module(torch.tensor(np.array(xs)))[0].detach().numpy()
 
     state = {name: a.numpy() for name, a in module.state_dict().items()}
-    return Network(draw(state, random), run)
+    return Network(draw(state, random, dtype), run)
 
 
-def keras_network(kind, layers, ways, random):
+def keras_as_it_is() -> Any:
+    """On JAX, Keras rounds to float32 on the way, by a table's entry for float64."""
+    promotion = importlib.import_module("keras.src.backend.common.dtypes")
+    return mock.patch.dict(promotion.BIT64_TO_BIT32_DTYPE, {"float64": "float64"})
+
+
+def keras_network(kind, layers, ways, random, dtype):
     os.environ["KERAS_BACKEND"] = "jax"
     keras = importlib.import_module("keras").layers
     family = {
@@ -121,24 +130,25 @@ def keras_network(kind, layers, ways, random):
     }.get(kind, keras.SimpleRNN)
     made, weights = [], []
     for width in inputs_of(layers, ways):
-        layer = family(H, return_sequences=True, dtype="float32", **activation(kind))
-        layer = keras.Bidirectional(layer, dtype="float32") if ways == 2 else layer
+        layer = family(H, return_sequences=True, dtype=dtype, **activation(kind))
+        layer = keras.Bidirectional(layer, dtype=dtype) if ways == 2 else layer
         layer.build((B, T, width))
         made.append(layer)
-        weights.append(draw(layer.get_weights(), random))
+        weights.append(draw(layer.get_weights(), random, dtype))
 
     def run(weights, xs):
         xs = xs.swapaxes(0, 1)
         several = weights if layers > 1 else [weights]
         for layer, arrays in zip(made, several, strict=True):
             layer.set_weights(arrays)
-            xs = layer(xs)
+            with keras_as_it_is():
+                xs = layer(xs)
         return np.asarray(xs).swapaxes(0, 1)
 
     return Network(weights if layers > 1 else weights[0], run)
 
 
-def linen_network(kind, layers, ways, random):
+def linen_network(kind, layers, ways, random, dtype):
     nn = importlib.import_module("flax.linen")
     family = {
         "lstm": nn.LSTMCell,
@@ -148,6 +158,7 @@ def linen_network(kind, layers, ways, random):
     }.get(kind, nn.SimpleCell)
     options = {"activation_fn": nn.relu} if kind == "simple_relu" else {}
     options |= residual(kind)
+    options |= {"param_dtype": dtype}
     rnn = lambda: nn.RNN(family(H, **options), time_major=True)
     module = nn.Bidirectional(rnn(), rnn(), time_major=True) if ways == 2 else rnn()
 
@@ -159,13 +170,13 @@ def linen_network(kind, layers, ways, random):
 
     weights = []
     for width in inputs_of(layers, ways):
-        xs = jnp.zeros((T, B, width), jnp.float32)
-        params = draw(module.init(jax.random.key(0), xs)["params"], random)
+        xs = jnp.zeros((T, B, width), dtype)
+        params = draw(module.init(jax.random.key(0), xs)["params"], random, dtype)
         weights.append(params if ways == 2 else params["cell"])
     return Network(weights if layers > 1 else weights[0], run)
 
 
-def nnx_network(kind, layers, ways, random):
+def nnx_network(kind, layers, ways, random, dtype):
     nnx = importlib.import_module("flax.nnx")
     family = {
         "lstm": nnx.LSTMCell,
@@ -174,13 +185,14 @@ def nnx_network(kind, layers, ways, random):
     }.get(kind, nnx.SimpleCell)
     options = {"activation_fn": nnx.relu} if kind == "simple_relu" else {}
     options |= residual(kind)
+    options |= {"param_dtype": jnp.dtype(dtype), "dtype": jnp.dtype(dtype)}
     made, weights = [], []
     for width in inputs_of(layers, ways):
         cells = [family(width, H, rngs=nnx.Rngs(0), **options) for _ in range(ways)]
         rnns = [nnx.RNN(cell, time_major=True) for cell in cells]
         made.append(nnx.Bidirectional(*rnns, time_major=True) if ways == 2 else rnns[0])
         state = nnx.to_pure_dict(nnx.state(made[-1], nnx.Param))
-        weights.append(draw(state if ways == 2 else state["cell"], random))
+        weights.append(draw(state if ways == 2 else state["cell"], random, dtype))
 
     def run(weights, xs):
         several = weights if layers > 1 else [weights]
@@ -192,26 +204,27 @@ def nnx_network(kind, layers, ways, random):
     return Network(weights if layers > 1 else weights[0], run)
 
 
-def haiku_network(kind, layers, ways, random):
+def haiku_network(kind, layers, ways, random, dtype):
     hk = importlib.import_module("haiku")
     family = {"lstm": hk.LSTM, "gru_before": hk.GRU}.get(kind, hk.VanillaRNN)
 
     def forward(xs):
         def one(core, xs, reverse):
-            start = jax.tree.map(jnp.float32, core.initial_state(B))
+            start = jax.tree.map(jnp.dtype(dtype).type, core.initial_state(B))
             return hk.dynamic_unroll(core, xs, start, reverse=reverse)[0]
 
         return by_hand(one, [family(H) for _ in range(layers * ways)], ways, xs)
 
     network = hk.transform(forward)
-    xs = jnp.zeros((T, B, F), jnp.float32)
+    xs = jnp.zeros((T, B, F), dtype)
     params = network.init(jax.random.PRNGKey(0), xs)
     return Network(
-        draw(params, random), lambda weights, xs: network.apply(weights, None, xs)
+        draw(params, random, dtype),
+        lambda weights, xs: network.apply(weights, None, xs),
     )
 
 
-def equinox_network(kind, layers, ways, random):
+def equinox_network(kind, layers, ways, random, dtype):
     eqx = importlib.import_module("equinox")
     family = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}[kind]
     blank = [
@@ -221,7 +234,7 @@ def equinox_network(kind, layers, ways, random):
     ]
 
     def one(cell, xs, reverse):
-        zeros = jnp.zeros((B, H), jnp.float32)
+        zeros = jnp.zeros((B, H), dtype)
 
         def step(state, x):
             state = jax.vmap(cell)(x, state)
@@ -243,7 +256,7 @@ def equinox_network(kind, layers, ways, random):
 
     def draw_fields(cell, random):
         arrays, rest = eqx.partition(cell, eqx.is_array)
-        return eqx.combine(jax.tree.map(jnp.asarray, draw(arrays, random)), rest)
+        return eqx.combine(jax.tree.map(jnp.asarray, draw(arrays, random, dtype)), rest)
 
     cells = [draw_fields(cell, random) for cell in blank]
     layered = [tuple(cells[n : n + ways]) for n in range(0, len(cells), ways)]

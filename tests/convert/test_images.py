@@ -1,4 +1,7 @@
-"""Convolutional LSTMs of the libraries themselves, there and back: float32, to 1e-6."""
+"""Convolutional LSTMs of the libraries themselves, there and back.
+
+In float32 to 1e-6, and in float64 to 1e-10.
+"""
 
 import importlib
 import os
@@ -9,7 +12,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import convert
-from tests.convert.libraries import draw
+from tests.convert.libraries import draw, keras_as_it_is
 from tests.convert.test_live import close
 from tests.installed import need
 from tests.laws.cases import assert_close, randomise
@@ -20,44 +23,43 @@ SPACE = (7, 6, 5)
 KERNEL = (3, 2, 1)
 
 
-def keras_layer(n, options):
+def keras_layer(n, options, dtype):
     os.environ["KERAS_BACKEND"] = "jax"
     layers = importlib.import_module("keras").layers
     family = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)[n - 1]
     names = dict(strides="strides", padding="padding", dilation="dilation_rate")
     options = {names[name]: value for name, value in options.items()}
-    layer = family(H, KERNEL[:n], return_sequences=True, dtype="float32", **options)
+    layer = family(H, KERNEL[:n], return_sequences=True, dtype=dtype, **options)
     layer.build((B, T, *SPACE[:n], F))
 
     def run(weights, xs):
         layer.set_weights(weights)
-        return np.asarray(layer(xs.swapaxes(0, 1))).swapaxes(0, 1)
+        with keras_as_it_is():
+            return np.asarray(layer(xs.swapaxes(0, 1))).swapaxes(0, 1)
 
     return layer.get_weights(), run
 
 
-def linen_layer(n, options):
+def linen_layer(n, options, dtype):
     nn = importlib.import_module("flax.linen")
-    module = nn.RNN(nn.ConvLSTMCell(H, KERNEL[:n]), time_major=True)
-    xs = np.zeros((T, B, *SPACE[:n], F), np.float32)
+    module = nn.RNN(nn.ConvLSTMCell(H, KERNEL[:n], param_dtype=dtype), time_major=True)
+    xs = np.zeros((T, B, *SPACE[:n], F), dtype)
     params = module.init(jax.random.key(0), xs)["params"]["cell"]
     run = lambda weights, xs: module.apply({"params": {"cell": weights}}, xs)
     return params, run
 
 
-def haiku_layer(n, options):
+def haiku_layer(n, options, dtype):
     hk = importlib.import_module("haiku")
     family = (hk.Conv1DLSTM, hk.Conv2DLSTM, hk.Conv3DLSTM)[n - 1]
 
     def forward(xs):
         core = family(SPACE[:n], H, KERNEL[:n])
-        start = jax.tree.map(np.float32, core.initial_state(B))
+        start = jax.tree.map(np.dtype(dtype).type, core.initial_state(B))
         return hk.dynamic_unroll(core, xs, start)[0]
 
     network = hk.transform(forward)
-    params = network.init(
-        jax.random.PRNGKey(0), np.zeros((T, B, *SPACE[:n], F), np.float32)
-    )
+    params = network.init(jax.random.PRNGKey(0), np.zeros((T, B, *SPACE[:n], F), dtype))
     return params, lambda weights, xs: network.apply(weights, None, xs)
 
 
@@ -72,13 +74,14 @@ OPTIONS = {
     "same": dict(padding="same", strides=(1, 2, 1)),
     "dilation": dict(dilation=(1, 2, 1)),
 }
-CASES = [(library, n, "as it comes") for library in LIBRARIES for n in (1, 2, 3)]
-CASES += [("keras", 2, name) for name in OPTIONS if name != "as it comes"]
+CASES = [(lib, n, "as it comes", "float32") for lib in LIBRARIES for n in (1, 2, 3)]
+CASES += [("keras", 2, name, "float32") for name in OPTIONS if name != "as it comes"]
+CASES += [(library, 2, "as it comes", "float64") for library in LIBRARIES]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("library", "n", "options"), CASES)
-def test_there_and_back(library, n, options):
+@pytest.mark.parametrize(("library", "n", "options", "dtype"), CASES)
+def test_there_and_back(library, n, options, dtype):
     need(MODULES[library].split(".")[0])
     make, take, give = LIBRARIES[library]
     options = {
@@ -86,19 +89,20 @@ def test_there_and_back(library, n, options):
         for name, value in OPTIONS[options].items()
     }
     random = np.random.RandomState(n)
-    weights, run = make(n, options)
-    weights, xs = draw(weights, random), np.float32(random.randn(T, B, *SPACE[:n], F))
+    weights, run = make(n, options, dtype)
+    weights = draw(weights, random, dtype)
+    xs = random.randn(T, B, *SPACE[:n], F).astype(dtype)
     cell, params = take(weights, **options)
     theirs = run(weights, xs)
     assert np.abs(theirs).max() > 0.1
-    close(jaxrnn.unroll(cell, params, None, xs)[1], theirs)
+    close(jaxrnn.unroll(cell, params, None, xs)[1], theirs, dtype)
 
-    params = jax.tree.map(np.float32, randomise(1, params))
+    params = jax.tree.map(lambda a: np.asarray(a, dtype), randomise(1, params))
     given = give(cell, params)
-    close(jaxrnn.unroll(cell, params, None, xs)[1], run(given, xs))
+    close(jaxrnn.unroll(cell, params, None, xs)[1], run(given, xs), dtype)
     again, back = take(given, **options)
     assert repr(again) == repr(cell)
-    jax.tree.map(close, back, params)
+    jax.tree.map(lambda a, b: close(a, b, dtype), back, params)
 
 
 def test_what_a_library_lacks_is_refused():
