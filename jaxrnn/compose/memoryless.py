@@ -38,7 +38,7 @@ def pointwise(
         >>> import jax, jax.numpy as jnp, jaxrnn
         >>> dense = jaxrnn.pointwise(
         ...     lambda w, x: jax.nn.relu(x @ w),
-        ...     init=lambda key, features: jaxrnn.glorot_uniform(key, (features, 5)),
+        ...     init=lambda key, features: jax.random.normal(key, (features, 5)),
         ... )
         >>> cell = jaxrnn.stack(jaxrnn.lstm(4), dense, jaxrnn.gru(3))
         >>> params = cell.init(jax.random.key(0), features=2)

@@ -9,6 +9,7 @@ same wherever it occurs, so a local that was renamed does not matter either.
 
 import ast
 import builtins
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -57,8 +58,17 @@ class Place(NamedTuple):
     names: dict[str, str]
 
 
+# Python 3.11 counts the depth of what it parses for all threads in one place.
+PARSING = threading.Lock()
+
+
 def planted(source: str, fault: Fault) -> str:
     """The source with the fault. Raises ValueError unless there is one place for it."""
+    with PARSING:
+        return _planted(source, fault)
+
+
+def _planted(source: str, fault: Fault) -> str:
     tree = ast.parse(source)
     within = function_in(tree, fault.function)
     if within is None:

@@ -75,7 +75,7 @@ def nothing(snapshot):
     "data",
     [
         draw,
-        Unlike(),
+        pytest.param(Unlike(), marks=pytest.mark.slow),
         pytest.param(LIST, marks=pytest.mark.slow),
         pytest.param(RAGGED, marks=pytest.mark.slow),
     ],

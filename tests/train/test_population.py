@@ -85,7 +85,8 @@ def test_accumulates():
     close(sweep(accumulate=2).params, swept().params)
 
 
-@pytest.mark.parametrize("at_a_time", [pytest.param(5, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("at_a_time", [5, 2])
 def test_survives_bit_for_bit(at_a_time, tmp_path):
     """Stopped in the middle of a slice; rows and arrays are those of one never stopped."""
     options = dict(at_a_time=at_a_time, save_every=3)
