@@ -50,7 +50,7 @@ def picked(args, which):
     )
 
 
-@most()
+@most(alike=False)
 def test_a_batch_equals_its_rows(name):
     """In value and gradients, which for params are the sum of the rows'."""
     args = *programs.given(name), programs.weights(name)

@@ -120,7 +120,7 @@ def test_each_direction_is_its_own_unroll(reverse, lengths, mask, resets):
         assert_close((*got, shown), (ahead, back, hs))
 
 
-@most()
+@most(alike=False)
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools, junk=st.sampled_from(JUNK))
@@ -155,7 +155,7 @@ def test_without_options_equals_all_valid(name):
     assert_close(got, programs.oracle(name, True)(*args, weights_of(got[0])))
 
 
-@most(STEPS)
+@most(STEPS, alike=False)
 @directions
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
@@ -295,7 +295,7 @@ def test_compiled_it_is_the_same(name):
     assert_close(jax.device_get(compiled(name)), want)
 
 
-@most()
+@most(alike=False)
 @pytest.mark.parametrize("junk", JUNK)
 def test_compiled_too_padding_changes_no_bit(name, junk):
     _, _, xs, lengths, mask, _ = programs.given(name)
@@ -315,7 +315,7 @@ def test_a_second_call_compiles_nothing(name):
     assert programs.compiled(name)._cache_size() == 1
 
 
-@most()
+@most(alike=False)
 @pytest.mark.parametrize("size", [2000.0, 1e30])
 def test_inputs_that_saturate_every_gate_leave_all_finite(name, size):
     xs = size * programs.given(name)[2]
