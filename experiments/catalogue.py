@@ -13,6 +13,7 @@ from experiments import (
     reber,
     speed,
     temporal_order,
+    which_cell,
     word_problem,
 )
 from experiments.registry import make
@@ -32,7 +33,8 @@ EXPERIMENTS = (
     little_data.EXPERIMENT,
     cost.EXPERIMENT,
 )
-KNOWN = {experiment.name: experiment for experiment in EXPERIMENTS}
+# And one that another page is made of.
+KNOWN = {one.name: one for one in (*EXPERIMENTS, which_cell.EXPERIMENT)}
 
 
 def make_named(name: str, piece: str, quick: bool) -> dict:

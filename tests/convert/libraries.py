@@ -39,7 +39,7 @@ class Library(NamedTuple):
 
     Fields:
         kinds: the cells that it has.
-        make: ``(kind, layers, ways, random, dtype) -> Network``.
+        make: ``(kind, layers, ways, random, dtype="float32") -> Network``.
         take: ``(weights, kind, ways) -> (cell, params)``.
         give: ``(cell, params, kind) -> weights``.
     """
@@ -94,7 +94,7 @@ def by_hand(one: Callable, weights: list, ways: int, xs: Any) -> Any:
     return xs
 
 
-def torch_network(kind, layers, ways, random, dtype):
+def torch_network(kind, layers, ways, random, dtype="float32"):
     torch = importlib.import_module("torch")
     families = {"projected": torch.nn.LSTM, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
     family = families.get(kind, torch.nn.RNN)
@@ -120,7 +120,7 @@ def keras_as_it_is() -> Any:
     return mock.patch.dict(promotion.BIT64_TO_BIT32_DTYPE, {"float64": "float64"})
 
 
-def keras_network(kind, layers, ways, random, dtype):
+def keras_network(kind, layers, ways, random, dtype="float32"):
     os.environ["KERAS_BACKEND"] = "jax"
     keras = importlib.import_module("keras").layers
     family = {
@@ -148,7 +148,7 @@ def keras_network(kind, layers, ways, random, dtype):
     return Network(weights if layers > 1 else weights[0], run)
 
 
-def linen_network(kind, layers, ways, random, dtype):
+def linen_network(kind, layers, ways, random, dtype="float32"):
     nn = importlib.import_module("flax.linen")
     family = {
         "lstm": nn.LSTMCell,
@@ -176,7 +176,7 @@ def linen_network(kind, layers, ways, random, dtype):
     return Network(weights if layers > 1 else weights[0], run)
 
 
-def nnx_network(kind, layers, ways, random, dtype):
+def nnx_network(kind, layers, ways, random, dtype="float32"):
     nnx = importlib.import_module("flax.nnx")
     family = {
         "lstm": nnx.LSTMCell,
@@ -204,7 +204,7 @@ def nnx_network(kind, layers, ways, random, dtype):
     return Network(weights if layers > 1 else weights[0], run)
 
 
-def haiku_network(kind, layers, ways, random, dtype):
+def haiku_network(kind, layers, ways, random, dtype="float32"):
     hk = importlib.import_module("haiku")
     family = {"lstm": hk.LSTM, "gru_before": hk.GRU}.get(kind, hk.VanillaRNN)
 
@@ -224,7 +224,7 @@ def haiku_network(kind, layers, ways, random, dtype):
     )
 
 
-def equinox_network(kind, layers, ways, random, dtype):
+def equinox_network(kind, layers, ways, random, dtype="float32"):
     eqx = importlib.import_module("equinox")
     family = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}[kind]
     blank = [
