@@ -161,7 +161,7 @@ np.savez("done.npz", *out, *grads)
 """
 
 
-@cases.each(CELLS, quick=["bidirectional"])
+@cases.each(CELLS, quick=["gru"])
 def test_what_was_exported_is_the_same_without_jaxrnn(name, tmp_path):
     cell = CELLS[name]
     *floats, options = draw(cell, 9, 5)

@@ -499,6 +499,7 @@ def recurrent_ppo(updates):
     return jax.jit(train)
 
 
+@pytest.mark.slow
 def test_recurrent_ppo_trains_in_one_program():
     with jax.enable_x64(False):
         before, after, told = recurrent_ppo(3)(jax.random.key(0))

@@ -37,6 +37,7 @@ def test_a_stack_is_one_after_the_other():
     assert_close(unrolled(cell, params, xs), ((below, above), want))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(7, 4), (3, 2)])
 def test_a_learned_carry_has_a_value_for_each_channel(size):
     cell = jaxrnn.learned_carry(jaxrnn.stack(ONE, TWO))
@@ -55,6 +56,7 @@ def test_a_learned_carry_has_a_value_for_each_channel(size):
     assert_close(hs[t, row], anew[0, 0])
 
 
+@pytest.mark.slow
 def test_both_directions_are_joined_by_channel():
     same = jaxrnn.conv_lstm(3, (3, 3))
     cell, xs = jaxrnn.bidirectional(same, TWO), inputs()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn
 from jaxrnn import train
@@ -21,6 +22,7 @@ from tests.museum.exhibits import exhibit
 MASK = np.random.RandomState(0).rand(T, B) < 0.6
 
 
+@pytest.mark.slow
 @exhibit(
     20,
     "jax-ml/jax#749",

@@ -238,6 +238,7 @@ def test_gradient_flow_is_that_of_a_nudge_at_each_step(name, reverse):
     leaves_close(norms, expected, 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [False, pytest.param(True, marks=SLOW)])
 def test_gradient_flow_of_both_directions(shown):
     """Each direction as if it were alone and the outputs of the other were given."""

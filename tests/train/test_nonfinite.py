@@ -68,6 +68,7 @@ def test_stops_and_can_be_replayed(carry, steps_per_call, tmp_path):
     assert np.isfinite(means["loss"].value)
 
 
+@pytest.mark.slow
 def test_again_from_the_checkpoint(tmp_path):
     """A second try fails at the same update, and keeps both bundles."""
     data = spoilt(10, {6, 7})
