@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 THREEFRY = "threefry2x32"
+SHARED = 2**32 - 1  # no row has this number, so no row draws what all share
 
 
 class NoiseKey(NamedTuple):
@@ -42,11 +43,12 @@ def noise_key(key: Any, batch: tuple | None) -> NoiseKey | None:
             f"{list(key.shape)} keys."
         )
     if batch == ():
-        return NoiseKey(shared=key, rows=key)
+        return NoiseKey(shared=_fold_in(key, SHARED), rows=key)
     if key.shape == batch:
         return NoiseKey(shared=None, rows=key)
     numbers = jnp.arange(math.prod(batch), dtype=jnp.uint32).reshape(batch)
-    return NoiseKey(key, _fold_in(jnp.broadcast_to(key, batch), numbers))
+    rows = _fold_in(jnp.broadcast_to(key, batch), numbers)
+    return NoiseKey(_fold_in(key, SHARED), rows)
 
 
 def _threefry(key: Any) -> jax.Array:

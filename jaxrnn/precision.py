@@ -96,7 +96,8 @@ def _precise(cell: Cell, low: Any, kept: Any, summed: Any) -> Cell:
     if cell.unroll is not None:
         raise ValueError(
             f"precision: expected a gated cell or one that only steps, got {cell!r}. "
-            "Wrap the cells inside: jaxrnn.stack(jaxrnn.precision(...), ...)."
+            "Wrap the cells inside: jaxrnn.stack(jaxrnn.precision(...), ...). Noise goes "
+            "around it too."
         )
     if isinstance(cell.parts, Gated):
         parts = _gated(cell.parts, low, kept, summed)

@@ -41,18 +41,6 @@ def check_cells(name: str, *cells: Any) -> None:
             raise ValueError(f"{name}: expected a jaxrnn.Cell, got {cell!r}.{called}")
 
 
-def check_layers_given(name: str, cells: tuple) -> None:
-    if not cells:
-        raise ValueError(f"{name}: expected at least one cell, got none.")
-    check_cells(name, *cells)
-
-
-def check_layers(name: str, value: Any, cells: tuple) -> None:
-    if not isinstance(value, tuple) or len(value) != len(cells):
-        n = len(value) if isinstance(value, tuple) else type(value).__name__
-        raise ValueError(f"{name}: expected a tuple of {len(cells)} layers, got {n}.")
-
-
 def check_kind(params: Any, kind: type) -> None:
     if not isinstance(params, kind):
         raise ValueError(

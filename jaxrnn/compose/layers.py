@@ -1,5 +1,6 @@
 """Layers: cells on top of each other, and what goes past them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,13 +10,7 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn._tree import check_like
 from jaxrnn.cell import Cell, call_of
-from jaxrnn.compose._shared import (
-    check_cells,
-    check_layers,
-    check_layers_given,
-    row_of,
-    shown,
-)
+from jaxrnn.compose._shared import check_cells, row_of, shown
 
 
 @factory
@@ -42,51 +37,7 @@ def stack(*cells: Cell) -> Cell:
         >>> lstm_carry.c.shape, hs.shape
         ((2, 4), (6, 2, 5))
     """
-    check_layers_given("stack", cells)
-
-    def init(key, features):
-        params = []
-        for cell, k in zip(cells, jax.random.split(key, len(cells)), strict=True):
-            params.append(cell.init(k, features))
-            if len(params) < len(cells):  # the last may show what is no vector
-                features = shown(cell, params[-1], row_of(cell, features)).shape[-1]
-        return tuple(params)
-
-    def initial_carry(params, x):
-        check_layers("params", params, cells)
-        carry = []
-        for cell, p in zip(cells, params, strict=True):
-            carry.append(cell.initial_carry(p, x))
-            x = shown(cell, p, x) if len(carry) < len(cells) else None
-        return tuple(carry)
-
-    def step(params, carry, x):
-        check_layers("params", params, cells)
-        check_layers("carry", carry, cells)
-        new = []
-        for cell, p, c in zip(cells, params, carry, strict=True):
-            c, x = cell.step(p, c, x)
-            new.append(c)
-        return tuple(new), x
-
-    def unroll(params, carry, xs, control, run):
-        new = []
-        fresh = control.fresh or (None,) * len(cells)
-        for n, layer in enumerate(zip(cells, params, carry, fresh, strict=True)):
-            cell, p, c, f = layer
-            c, xs = run(cell, p, c, xs, control.part(n, f))
-            new.append(c)
-        return tuple(new), xs
-
-    return Cell(
-        init=init,
-        initial_carry=initial_carry,
-        step=step,
-        unroll=unroll,
-        event_ndim=cells[0].event_ndim,
-        parts=cells,
-        spec=spec_of("stack", cells=tuple(cell.spec for cell in cells)),
-    )
+    return _layered("stack", cells, reads=_below, shows=_last)
 
 
 def layers_of(cell: Cell) -> tuple[Cell, ...] | None:
@@ -120,46 +71,69 @@ def skip(*cells: Cell) -> Cell:
         >>> hs.shape, params[1].wx.shape  # the second reads 3 + 4 features
         ((6, 2, 9), (7, 15))
     """
-    check_layers_given("skip", cells)
+    return _layered("skip", cells, reads=_with_input, shows=_joined)
+
+
+def _layered(
+    name: str, cells: tuple[Cell, ...], reads: Callable, shows: Callable
+) -> Cell:
+    """Layers, unrolled one after the other.
+
+    Args:
+        name: of the factory.
+        cells: from the bottom up.
+        reads: ``(x, h) -> `` what a layer reads, of the input and the h of the one below.
+        shows: ``(hs) -> h``, of the h of all layers.
+    """
+    if not cells:
+        raise ValueError(f"{name}: expected at least one cell, got none.")
+    check_cells(name, *cells)
+
+    def check(name, value):
+        if not isinstance(value, tuple) or len(value) != len(cells):
+            n = len(value) if isinstance(value, tuple) else type(value).__name__
+            raise ValueError(
+                f"{name}: expected a tuple of {len(cells)} layers, got {n}."
+            )
 
     def init(key, features):
-        params, wide, x = [], features, row_of(cells[0], features)
+        x, params = row_of(cells[0], features), []
         for cell, k in zip(cells, jax.random.split(key, len(cells)), strict=True):
-            params.append(cell.init(k, wide))
-            if len(params) < len(cells):
-                h = shown(cell, params[-1], x)
-                x = jax.eval_shape(join, row_of(cells[0], features), h)
-                wide = x.shape[-1]
+            params.append(cell.init(k, features))
+            if len(params) < len(cells):  # the last may show what is no vector
+                h = shown(cell, params[-1], row_of(cell, features))
+                features = jax.eval_shape(reads, x, h).shape[-1]
         return tuple(params)
 
     def initial_carry(params, x):
-        check_layers("params", params, cells)
-        carry, reads = [], x
+        check("params", params)
+        read, carry = x, []
         for cell, p in zip(cells, params, strict=True):
-            carry.append(cell.initial_carry(p, reads))
+            carry.append(cell.initial_carry(p, read))
             if len(carry) < len(cells):
-                reads = jax.eval_shape(join, x, shown(cell, p, reads))
+                read = jax.eval_shape(reads, x, shown(cell, p, read))
         return tuple(carry)
 
     def step(params, carry, x):
-        check_layers("params", params, cells)
-        check_layers("carry", carry, cells)
-        new, shown = [], []
+        check("params", params)
+        check("carry", carry)
+        new, hs = [], []
         for cell, p, c in zip(cells, params, carry, strict=True):
-            c, h = cell.step(p, c, join(x, *shown[-1:]))
+            c, h = cell.step(p, c, reads(x, hs[-1]) if hs else x)
             new.append(c)
-            shown.append(h)
-        return tuple(new), join(*shown)
+            hs.append(h)
+        return tuple(new), shows(hs)
 
     def unroll(params, carry, xs, control, run):
-        new, shown = [], []
+        new, hs = [], []
         fresh = control.fresh or (None,) * len(cells)
         for n, layer in enumerate(zip(cells, params, carry, fresh, strict=True)):
             cell, p, c, f = layer
-            c, hs = run(cell, p, c, join(xs, *shown[-1:]), control.part(n, f))
+            read = reads(xs, hs[-1]) if hs else xs
+            c, h = run(cell, p, c, read, control.part(n, f))
             new.append(c)
-            shown.append(hs)
-        return tuple(new), join(*shown)
+            hs.append(h)
+        return tuple(new), shows(hs)
 
     return Cell(
         init=init,
@@ -168,11 +142,23 @@ def skip(*cells: Cell) -> Cell:
         unroll=unroll,
         event_ndim=cells[0].event_ndim,
         parts=cells,
-        spec=spec_of("skip", cells=tuple(cell.spec for cell in cells)),
+        spec=spec_of(name, cells=tuple(cell.spec for cell in cells)),
     )
 
 
-def join(*arrays: Any) -> jax.Array:
+def _below(x: Any, h: Any) -> Any:
+    return h
+
+
+def _last(hs: list) -> Any:
+    return hs[-1]
+
+
+def _with_input(x: Any, h: Any) -> Any:
+    return _joined([x, h])
+
+
+def _joined(arrays: list) -> jax.Array:
     """Inputs or outputs of layers, as one: along the last axis."""
     shapes = [list(a.shape[:-1]) for a in arrays]
     if any(shape != shapes[0] for shape in shapes):

@@ -192,7 +192,7 @@ def _value(attribute: Any) -> Any:
 
 def _activations(name: str, op: str, options: dict, count: int) -> list:
     """The activation of an RNN in each direction; other nodes have their own alone."""
-    given = [a.title() for a in options.get("activations", DEFAULTS[op] * count)]
+    given = list(options.get("activations", DEFAULTS[op] * count))
     if "clip" in options:
         raise ValueError(f"{name}: expected no clip, got {options['clip']}.")
     if op == "RNN" and len(given) == count and set(given) <= set(ACTIVATIONS):

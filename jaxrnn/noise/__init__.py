@@ -10,9 +10,11 @@ All but `dropout` are for gated cells, and may be put around each other; the lay
 """
 
 from jaxrnn.cell import Cell, call_of
-from jaxrnn.noise._dropout import dropout, recurrent_dropout, variational
+from jaxrnn.noise._dropout import dropout
 from jaxrnn.noise._gaussian import gaussian
+from jaxrnn.noise._recurrent_dropout import recurrent_dropout
 from jaxrnn.noise._riding import without_noise as without_noise
+from jaxrnn.noise._variational import variational
 from jaxrnn.noise._weight_drop import weight_drop
 from jaxrnn.noise._zoneout import zoneout
 

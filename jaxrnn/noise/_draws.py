@@ -111,6 +111,12 @@ def bits_of_sequences(key: NoiseKey, control: Control, shape: tuple) -> jax.Arra
     return jnp.take_along_axis(bits(key, control, shape), first, axis=0)
 
 
+def either(some: Any, others: Any) -> Any:
+    """A tree with the leaves of `others` where `some` has None."""
+    pick = lambda a, b: b if a is None else a
+    return jax.tree.map(pick, some, others, is_leaf=lambda a: a is None)
+
+
 def is_float(a: Any) -> bool:
     return jnp.issubdtype(a.dtype, jnp.inexact)
 

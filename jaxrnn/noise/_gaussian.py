@@ -23,13 +23,15 @@ def gaussian(
     2016, https://doi.org/10.1371/journal.pcbi.1004792: with leak α and noise σ,
     ``gaussian(leaky_rnn(128), pre=(2 / α) ** 0.5 * σ)``.
 
+    Standard deviations are numbers from 0, or traced values; None is no noise there.
+
     Args:
         cell: a gated cell, with noise of its own or without.
         inputs: the standard deviation of what is added to x.
-        pre: of what is added to each array that `project` returns, what the input says
-            to each gate, and so to the pre-activations.
-        carry: of what is added to each float of the carry after a step, before the cell
-            shows it. Each is a number from 0, or a traced value; None: no noise there.
+        pre: that of what is added to each array that `project` returns, which is what
+            the input says to each gate, and so to the pre-activations.
+        carry: that of what is added to each float of the carry after a step, before the
+            cell shows it.
 
     Returns:
         A cell with the params and the carry of `cell`. `jaxrnn.unroll` draws its noise

@@ -11,13 +11,11 @@ from jaxrnn._tree import structure_of
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated, gated
 from jaxrnn.noise._draws import (
-    LEVELS,
     bits,
     check_rate,
     each_float,
     is_float,
     kept,
-    levels_of,
 )
 from jaxrnn.noise._riding import WithNoise, check_gated, noisy, riding
 
@@ -69,7 +67,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         def one(rate, old, new):
             if not is_float(new):
                 return new
-            held = (levels_of(rate) / LEVELS).astype(new.dtype)
+            held = jnp.asarray(rate, new.dtype)  # as it is, so that it has a gradient
             return jnp.where(held == 0, new, held * old + (1 - held) * new)
 
         new = parts.update(params, old, gates)

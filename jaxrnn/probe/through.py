@@ -42,7 +42,7 @@ def through(
     def run(cell, params, carry, xs, control):
         if composed(cell):
             return cell.unroll(params, carry, xs, control, run)
-        if not jax.tree.leaves(carry):  # without memory there is nothing to see
+        if not (cell.parts or jax.tree.leaves(carry)):  # no memory: nothing to see
             return engine.run(cell, params, carry, xs, control)
         return leaf(cell, params, carry, xs, control)
 

@@ -209,7 +209,7 @@ WRONG = {
     ),
     "an activation that nobody has": (
         lambda: changed("RNN", options={"activations": ["HardSigmoid"]}),
-        r"expected activations among \['Relu', .*\], got \['Hardsigmoid'\]",
+        r"expected activations among \['Relu', .*\], got \['HardSigmoid'\]",
     ),
     "coupled gates with peepholes": (
         lambda: changed(options={"input_forget": 1, "peepholes": True}),

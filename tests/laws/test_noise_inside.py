@@ -14,6 +14,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import noise
+from jaxrnn._keys import noise_key
 from jaxrnn.cells import LSTMCarry
 from tests.laws import programs
 from tests.laws.cases import (
@@ -282,6 +283,22 @@ def test_each_wrapper_draws_its_own():
     assert_share(shown(cell, xs, params=cell.init(KEY, 30)) == 0, 0.75)
 
 
+@pytest.mark.parametrize("batch", [None, (), (40,)], ids=str)
+def test_rows_share_with_weights_no_key(batch):
+    """Whatever part of whatever part a row or the weights draw from."""
+    key = noise_key(KEY, batch)
+    parts = level = [key]
+    for _ in range(3):
+        level = [one.part(n) for one in level for n in range(3)]
+        parts = parts + level
+    words = lambda keys: {k.tobytes() for k in np.asarray(jax.random.key_data(keys))}
+    rows = words(jnp.concatenate([jnp.atleast_1d(part.rows) for part in parts]))
+    shared = words(jnp.stack([part.shared for part in parts]))
+    assert len(shared) == len(parts)
+    assert len(rows) == len(parts) * (40 if batch else 1)
+    assert not rows & shared
+
+
 def test_several_params_are_dropped_apart():
     both = lambda p: p["wh"] * p["u"]
     cell = shows_weights(30, both, wh=(30, 30), u=(30, 30))
@@ -348,7 +365,7 @@ def test_rate_0_and_no_key_are_the_plain_cell(name):
 def test_zoneout_evaluates_to_its_expectation(name):
     """Around other noise, and inside of it."""
     cell, args = CELLS[name], programs.given(name)
-    rate = LSTMCarry(h=0.25, c=0.5) if name == "lstm" else 0.25
+    rate = LSTMCarry(h=0.3, c=0.6) if name == "lstm" else 0.3
 
     def step(params, carry, x):
         new, _ = cell.step(params, carry, x)
@@ -531,6 +548,42 @@ def test_compiled_it_is_the_same():
     run = lambda params, xs: jaxrnn.unroll(cell, params, carry, xs, key=KEY)
     grads = jax.grad(lambda *args: jnp.sum(run(*args)[1] ** 2), (0, 1))
     assert_close(jax.jit(grads)(params, xs), evaluate(grads, params, xs))
+
+
+def along(run, params, xs):
+    """The tangent of the gradient."""
+    grads = jax.grad(lambda params, xs: jnp.sum(run(params, xs)[1] ** 2), (0, 1))
+    return jax.jvp(grads, (params, xs), (jax.tree.map(jnp.sin, params), jnp.cos(xs)))
+
+
+UNDER = {
+    "jvp of grad": along,
+    "checkpoint": lambda run, *args: along(jax.checkpoint(run), *args),
+    "vmap over params": lambda run, params, xs: jax.vmap(run, (0, None))(
+        jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), params), xs
+    ),
+    "scan of unroll": lambda run, params, xs: jax.lax.scan(
+        lambda _, scale: (None, run(params, scale * xs)), None, jnp.array([1.0, 0.5])
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNDER)
+def test_under_a_transformation_both_engines_are_one(name):
+    params, carry, xs, lengths, mask, resets = programs.given("lstm")
+    cell = all_kinds(CELLS["lstm"], 0.3)
+    options = dict(lengths=lengths, mask=mask, resets=resets, key=KEY)
+
+    def result(engine, around=lambda f: f):
+        def run(params, xs):
+            return jaxrnn.unroll(cell, params, carry, xs, engine=engine, **options)
+
+        return around(lambda *args: UNDER[name](run, *args))(params, xs)
+
+    want = result("scan")
+    assert_close(result("gated"), want)
+    assert_close(result("auto", jax.jit), want)
 
 
 def test_a_batch_of_batches_is_its_rows():

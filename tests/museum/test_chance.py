@@ -88,7 +88,7 @@ def test_jit_draws_other_numbers():
         DROPOUT,
         "dropout.unroll.one",
         "bits(key, control, a.shape)",
-        "vars(jax).setdefault('kept', bits(key, control, a.shape))",
+        "globals().setdefault('kept', bits(key, control, a.shape))",
     ),
 )
 def test_a_dropout_mask_kept_from_the_call_before():
@@ -105,7 +105,7 @@ def test_a_dropout_mask_kept_from_the_call_before():
         DROPOUT,
         "dropout.unroll.one",
         "drop(a, kept(bits(key, control, a.shape), rate), rate)",
-        "vars(jax).setdefault('leaked', drop(a, kept(bits(key, control, a.shape), rate), rate))",
+        "globals().setdefault('leaked', drop(a, kept(bits(key, control, a.shape), rate), rate))",
     ),
 )
 def test_random_state_leaks_out_of_a_trace():

@@ -200,7 +200,7 @@ def test_junk_in_the_padding_reaches_the_outputs():
     "keras-team/keras#21224",
     plant=(
         LAYERS,
-        "stack.unroll",
+        "_layered.unroll",
         "control.part(n, f)",
         "control.part(n, f)._replace(valid=None)",
     ),

@@ -311,7 +311,7 @@ PLANTED = (
     module(
         "jaxrnn/compose/layers.py",
         "tests/laws/test_oracle.py -k compositions or merges or learned_carry",
-        ("each layer reads the inputs", "stack.step", "for cell, p, c in zip(cells, params, carry, strict=True):\n    c, x = cell.step(p, c, x)\n    new.append(c)\nreturn (tuple(new), x)", "for cell, p, c in zip(cells, params, carry, strict=True):\n    c, y = cell.step(p, c, x)\n    new.append(c)\nreturn (tuple(new), y)"),
+        ("each layer reads the inputs", "_below", "h", "x"),
         ("a step without its input", "residual.step", "(carry, add(h, x))", "(carry, h)"),
         ("the input taken away", "residual.add", "jax.tree.map(jnp.add, h, x)", "jax.tree.map(jnp.subtract, h, x)"),
     ),
@@ -334,7 +334,7 @@ PLANTED = (
         "jaxrnn/compose/layers.py",
         "tests/laws/test_time.py -k loop_of_step and (stack-forward or"
         " residual-forward)",
-        ("layers reset to nothing", "stack.unroll", "control.part(n, f)", "control.part(n, c)"),
+        ("layers reset to nothing", "_layered.unroll", "control.part(n, f)", "control.part(n, c)"),
         ("an unroll without its inputs", "residual.unroll", "(carry, add(hs, xs))", "(carry, hs)"),
     ),
     module(
@@ -359,15 +359,13 @@ PLANTED = (
         "jaxrnn/compose/layers.py",
         "tests/laws/test_oracle.py tests/laws/test_time.py tests/laws/test_errors.py -k"
         " reads_the_input or raises or loop_of_step and skip",
-        ("a layer reads the layer below alone", "skip.step", "join(x, *shown[-1:])", "join(*(shown[-1:] or [x]))"),
-        ("a layer reads all layers below", "skip.step", "join(x, *shown[-1:])", "join(x, *shown)"),
-        ("h before the input", "skip.step", "join(x, *shown[-1:])", "join(*shown[-1:], x)"),
-        ("the last layer alone is shown", "skip.step", "join(*shown)", "shown[-1]"),
-        ("shown from the top down", "skip.step", "join(*shown)", "join(*shown[::-1])"),
-        ("over time the layer below alone is read", "skip.unroll", "join(xs, *shown[-1:])", "join(*(shown[-1:] or [xs]), 0 * xs)"),
-        ("over time the last is not shown", "skip.unroll", "join(*shown)", "join(*shown[:-1], 0 * shown[-1])"),
-        ("layers of a skip reset to the carry that came in", "skip.unroll", "control.part(n, f)", "control.part(n, c)"),
-        ("images of another size are joined", "join", "any(shape != shapes[0] for shape in shapes)", "False"),
+        ("a layer reads the layer below alone", "_with_input", "_joined([x, h])", "h"),
+        ("a layer reads the input alone", "_with_input", "_joined([x, h])", "x"),
+        ("h before the input", "_with_input", "_joined([x, h])", "_joined([h, x])"),
+        ("the last layer alone is shown", "skip", "_joined", "_last"),
+        ("shown from the top down", "_joined", "jnp.concatenate(arrays, axis=-1)", "jnp.concatenate(arrays[::-1], axis=-1)"),
+        ("over time the lowest layer is read", "_layered.unroll", "reads(xs, hs[-1])", "reads(xs, hs[0])"),
+        ("images of another size are joined", "_joined", "any(shape != shapes[0] for shape in shapes)", "False"),
     ),
     module(
         "jaxrnn/compose/memoryless.py",
@@ -420,7 +418,7 @@ PLANTED = (
     module(
         "jaxrnn/compose/layers.py",
         "tests/laws/test_parameters.py -k layers or last_layer",
-        ("one key for all layers", "stack.init", "jax.random.split(key, len(cells))", "[key] * len(cells)"),
+        ("one key for all layers", "_layered.init", "jax.random.split(key, len(cells))", "[key] * len(cells)"),
     ),
     module(
         "jaxrnn/compose/directions.py",
@@ -433,10 +431,10 @@ PLANTED = (
         ("the output is the carry twice", "_showing", "(output(params, carry), carry)", "(carry, carry)"),
     ),
     module(
-        "jaxrnn/compose/_shared.py",
+        "jaxrnn/compose/layers.py",
         "tests/laws/test_errors.py -k raises and (stack or residual or learned)",
-        ("any number of layers", "check_layers", "not isinstance(value, tuple) or len(value) != len(cells)", "not isinstance(value, tuple)"),
-        ("no cells are a stack", "check_layers_given", "not cells", "False"),
+        ("any number of layers", "_layered.check", "not isinstance(value, tuple) or len(value) != len(cells)", "not isinstance(value, tuple)"),
+        ("no cells are a stack", "_layered", "not cells", "False"),
     ),
     module(
         "jaxrnn/compose/layers.py",

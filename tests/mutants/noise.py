@@ -11,9 +11,15 @@ def of(file: str, tests: str, *faults: tuple[str, str, str, str]) -> Module:
 
 # fmt: off
 OF_NOISE = (
+    module(
+        "jaxrnn/_keys.py",
+        "tests/laws/test_noise_inside.py -k share_with",
+        ("what all share is a row's", "noise_key", "NoiseKey(_fold_in(key, SHARED), rows)", "NoiseKey(key, rows)"),
+        ("without a batch too", "noise_key", "NoiseKey(shared=_fold_in(key, SHARED), rows=key)", "NoiseKey(shared=key, rows=key)"),
+    ),
     of(
         "_draws",
-        "masks or rates or dropped or normal or reset or neighbours or kept or row or of_step or no_option or raises or apart",
+        "masks or rates or dropped or normal or reset or neighbours or kept or row or of_step or no_option or raises or apart or integers",
         ("a rate is rounded down", "levels_of", "jnp.round(jnp.asarray(rate, jnp.float32) * LEVELS)", "jnp.floor(jnp.asarray(rate, jnp.float32) * LEVELS)"),
         ("all may be dropped", "levels_of", "jnp.clip(levels, 0, LEVELS - 1)", "levels"),
         ("kept and dropped swapped", "kept", "draws >= levels_of(rate).astype(jnp.uint32)", "draws < levels_of(rate).astype(jnp.uint32)"),
@@ -31,6 +37,7 @@ OF_NOISE = (
         ("a mask of the reset before", "bits_of_sequences", "jnp.where(resets, steps, 0)", "jnp.where(resets, steps - 1, 0)"),
         ("one mask for the rows of a batch", "bits_of_sequences", "lax.cummax(jnp.where(resets, steps, 0))", "lax.cummax(jnp.where(resets[:, :1], steps, 0) + 0 * resets)"),
         ("leaves share their draws", "each_float", "f(key.part(n), *leaf)", "f(key.part(0), *leaf)"),
+        ("integers are dropped", "either", "b if a is None else a", "0 * b if a is None else a"),
         ("a negative deviation is one", "check_deviation", "0 <= known < math.inf", "known < math.inf"),
     ),
     of(
@@ -48,19 +55,22 @@ OF_NOISE = (
         ("the memory is not disturbed", "riding.update", "disturbed(parts, gates.noise).update(params, carry, gates.value)", "parts.update(params, carry, gates.value)"),
     ),
     of(
-        "_dropout",
+        "_variational",
         "masks or loop_with or own or plain_cell or sequence or reset or rate or raises or integers",
-        ("a variational mask anew each step", "variational.run_noisy.mask.one", "bits_of_sequences(key, control, shape)", "bits(key, control, shape)"),
+        ("a variational mask anew each step", "variational.run_noisy.mask.one", "bits_of_sequences(key, control, shape)", "bits_of_sequences(key, control._replace(resets=jax.numpy.ones(shape[:1 + key.rows.ndim], bool)), shape)"),
         ("the state equation reads h dropped", "variational.disturbed", "equations._replace(project=project, recur=recur, gates=gates)", "equations._replace(project=project, recur=recur, gates=gates, update=lambda p, c, g: equations.update(p, read(c), g))"),
         ("c is dropped too", "_with_h", "carry._replace(h=h)", "carry._replace(h=h, c=carry.c * (h != 0))"),
         ("only recur reads h dropped", "variational.disturbed.gates", "equations.gates(params, read(carry), pre)", "equations.gates(params, carry, pre)"),
         ("inputs by the rate of h", "variational.disturbed.project", "less(x, of_x, inputs)", "less(x, of_x, recurrent)"),
         ("inputs and outputs share a mask", "variational.run_noisy", "each_float(mask(outputs), key.part(2), at_once)", "each_float(mask(outputs), key.part(0), at_once)"),
         ("outputs are not dropped", "variational.run_noisy", "hs = less(hs, shown, outputs)", "hs = hs"),
-        ("the candidate is not scaled", "recurrent_dropout.disturbed.enter", "drop(getattr(gates, name), mask, rate)", "jax.numpy.where(mask, getattr(gates, name), 0)"),
-        ("one mask of candidates for all steps", "recurrent_dropout.run_noisy", "kept(bits(key, control, shape), rate)", "kept(bits_of_sequences(key, control, shape), rate)"),
+    ),
+    of(
+        "_recurrent_dropout",
+        "masks or loop_with or own or plain_cell or sequence or reset or rate or raises or integers",
+        ("the candidate is not scaled", "recurrent_dropout.disturbed.enter", "drop(getattr(gates, name), mask, rate)", "mask * getattr(gates, name)"),
+        ("one mask of candidates for all steps", "recurrent_dropout.run_noisy", "kept(bits(key, control, shape), rate)", "kept(0 * bits(key, control, shape) + bits(key, control, (1, *shape[1:])), rate)"),
         ("the first gate is the candidate", "_candidate", "found[0]", "names[0]"),
-        ("integers are dropped", "_either", "b if a is None else a", "0 * b if a is None else a"),
     ),
     of(
         "_zoneout",
