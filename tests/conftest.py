@@ -27,6 +27,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ and COMPILED.exists():
 
 import hypothesis
 import jax
+import pytest
 
 # For who only wants to know that a test fails: the smallest case takes a minute to find.
 found = hypothesis.settings(phases=("explicit", "generate"))
@@ -61,9 +62,18 @@ class Memory:
             self.limit = max(self.limit, resident() + 0.25e9)
 
 
+class Doctests:
+    """Docstrings' examples are run by `make slow`: each compiles programs of its own."""
+
+    def pytest_itemcollected(self, item):
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_configure(config):
-    """A plugin, for a hook of this file would not see the doctests of `jaxrnn`."""
+    """Plugins, for hooks of this file would not see the doctests of `jaxrnn`."""
     config.pluginmanager.register(Memory())
+    config.pluginmanager.register(Doctests())
 
 
 def resident() -> int:

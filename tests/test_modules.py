@@ -107,8 +107,8 @@ def by_unroll(cell: str, options: str):
     [
         ("gru", "lengths"),
         ("bidirectional", "lengths"),
-        ("bare", "scan"),
-        ("conv_lstm", "lengths"),
+        pytest.param("bare", "scan", marks=pytest.mark.slow),
+        pytest.param("conv_lstm", "lengths", marks=pytest.mark.slow),
         pytest.param("lstm", "plain", marks=pytest.mark.slow),
         pytest.param("own_gated", "lengths reversed", marks=pytest.mark.slow),
         pytest.param("stack", "mask and resets", marks=pytest.mark.slow),

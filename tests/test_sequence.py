@@ -129,7 +129,14 @@ def test_errors(run, options, said):
 @pytest.mark.parametrize(
     "engine", ["auto", pytest.param("scan", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("make", [jaxrnn.lstm, jaxrnn.gru, jaxrnn.simple_rnn])
+@pytest.mark.parametrize(
+    "make",
+    [
+        jaxrnn.gru,
+        pytest.param(jaxrnn.lstm, marks=pytest.mark.slow),
+        pytest.param(jaxrnn.simple_rnn, marks=pytest.mark.slow),
+    ],
+)
 def test_dynamics_without_inputs(make, engine):
     """Inputs of no features: what runs is the recurrent part and the bias alone."""
     cell = make(4)

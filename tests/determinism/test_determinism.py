@@ -36,6 +36,7 @@ def within(name, found):
     check(name, found["a row alone"], once, (), KINDS[:2])
 
 
+@pytest.mark.slow
 def test_runs_and_the_order_of_rows():
     within("gru", ways(CELLS["gru"]))
 

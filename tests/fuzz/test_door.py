@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import jaxrnn
 from tests.fuzz.contract import STEPS, Refused, meaning
 
-QUICK, NIGHTLY = 120, 10_000
+QUICK, NIGHTLY = 50, 10_000
 WAYS = ("eager", "jit", "shapes")
 # Of the wider of params and inputs, a step; hs and carry are below 1.
 TOLERANCE = {"float64": 1e-12, "float32": 3e-6}

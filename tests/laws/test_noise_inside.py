@@ -509,7 +509,10 @@ def by_equations(name, kind, wh, resets):
 @pytest.mark.parametrize(
     ("name", "kind", "reverse", "remat"),
     [
-        (name, kind, reverse, 2 if reverse else None)
+        pytest.param(
+            *(name, kind, reverse, 2 if reverse else None),
+            marks=() if reverse == (name == "lstm") else pytest.mark.slow,
+        )
         for name in ("lstm", "gru_before")
         for kind in WRAPS
         if kind != "dropout"

@@ -13,7 +13,7 @@ import pytest
 import jaxrnn
 from jaxrnn import initializers
 from tests.laws import programs
-from tests.laws.cases import CELLS, NIGHTLY, B, F, H, T, each, example
+from tests.laws.cases import CELLS, B, F, H, T, example, most
 
 HIDDEN, FEATURES = 64, 48
 KEY = jax.random.key(0)
@@ -64,7 +64,7 @@ COUNT = {
 }
 
 
-@each(quick=set(CELLS) - set(NIGHTLY) | {"learned_carry"})
+@most(alike=False)
 def test_each_parameter_has_a_gradient_everywhere(name):
     """One row begins anew, so that a learned carry has one too."""
     resets = np.zeros((T, B), bool)

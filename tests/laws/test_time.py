@@ -49,15 +49,26 @@ directions = pytest.mark.parametrize(
 )
 
 
-def in_directions(forward, reverse):
-    """Parametrises ``name`` and ``reverse``; what is not named comes later."""
+def in_directions(forward, reverse, slow=()):
+    """Parametrises ``name`` and ``reverse``; what is not named comes later.
+
+    Args:
+        forward, reverse: in the quick suite.
+        slow: in `make slow` at the latest, forwards.
+    """
     quick = {False: forward, True: reverse}
+
+    def when(name, backwards):
+        if name in quick[backwards]:
+            return []
+        return [pytest.mark.slow] if name in slow and not backwards else marks(name)
+
     return pytest.mark.parametrize(
         ("name", "reverse"),
         [
             pytest.param(
                 *(name, backwards),
-                marks=[] if name in quick[backwards] else marks(name),
+                marks=when(name, backwards),
                 id=f"{name}-{'reverse' if backwards else 'forward'}",
             )
             for name in CELLS
@@ -83,7 +94,7 @@ def told(name, *control):
 FORWARD = set(CELLS) - {"simple_rnn_relu", "deep_bidirectional", "dropout"}
 
 
-@in_directions(forward=FORWARD, reverse=set(CELLS) - {*NIGHTLY, *ALIKE})
+@in_directions(FORWARD - {*ALIKE}, set(CELLS) - {*NIGHTLY, *ALIKE}, slow=ALIKE)
 @few
 @given(lengths=lengths_, mask=bools, resets=bools)
 def test_equals_a_loop_of_step(name, reverse, lengths, mask, resets):

@@ -9,6 +9,7 @@ from tests.mutants.faults import MODULES
 from tests.mutants.planting import Fault, module, planted
 
 
+@pytest.mark.slow  # 0.03 s each, of which there are 139
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.faults[0].name)
 def test_every_fault_has_its_place(module):
     """Whoever changes the source brings the list up to date."""

@@ -95,6 +95,7 @@ def test_each_unit_is_silenced_in_turn(name):
             np.testing.assert_allclose(scores[unit], score(None, hs), rtol=1e-10)
 
 
+@SLOW
 def test_units_of_both_directions_are_silenced():
     """Each direction as if it were alone and the outputs of the other were given."""
     cell = jaxrnn.bidirectional(jaxrnn.lstm(H), jaxrnn.gru(H))

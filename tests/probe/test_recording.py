@@ -39,7 +39,7 @@ CELLS = {
 }
 SLOW = pytest.mark.slow
 BACKWARDS = [("lstm", True), pytest.param("nested", True, marks=SLOW)]
-QUICK = ("gru", "stack")
+QUICK = ("gru",)
 
 
 def noisy(tree, seed):

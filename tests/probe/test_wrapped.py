@@ -40,7 +40,7 @@ PROBES = {
     ),
 }
 SLOW = pytest.mark.slow
-QUICK = ("flow", "ablation", "spectrum")
+QUICK = ("flow", "span")
 
 
 def started(cell):
@@ -48,9 +48,12 @@ def started(cell):
     return params, randomise(2, cell.initial_carry(params, XS[0]))
 
 
-@pytest.mark.parametrize(
+kinds = pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=() if k in QUICK else SLOW) for k in PROBES]
 )
+
+
+@kinds
 @pytest.mark.parametrize(
     "cell", [STACK, pytest.param(MIXED, marks=SLOW)], ids=["stack", "mixed"]
 )
@@ -64,7 +67,7 @@ def test_a_learned_carry_is_a_carry(cell, kind):
     assert_close(got, PROBES[kind](cell, params, whole))
 
 
-@pytest.mark.parametrize("kind", PROBES)
+@kinds
 @pytest.mark.parametrize("inside", ["stack", pytest.param("learned", marks=SLOW)])
 def test_with_carries_of_a_composition(kind, inside):
     cell = STACK if inside == "stack" else jaxrnn.learned_carry(STACK)

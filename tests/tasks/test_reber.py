@@ -103,7 +103,8 @@ def test_whole_streams_may_follow_one_another():
     np.testing.assert_allclose(counted(whole), counted(ended), atol=0.03)
 
 
-@pytest.mark.parametrize("length", [10, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [10, 60])
 def test_short_strings_keep_the_grammars_proportions(length):
     """Against throwing away all long strings of the grammar drawn by coins."""
     rng = np.random.default_rng(0)

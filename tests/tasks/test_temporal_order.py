@@ -9,7 +9,7 @@ from jaxrnn.tasks import temporal_order
 MANY = 4000
 
 
-@pytest.mark.parametrize("symbols", [2, 3])
+@pytest.mark.parametrize("symbols", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_the_order_is_the_class(symbols):
     batch = temporal_order.draw(jax.random.key(symbols), MANY, symbols=symbols)
     inputs, lengths = np.asarray(batch.inputs), np.asarray(batch.lengths)

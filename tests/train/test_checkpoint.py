@@ -105,8 +105,13 @@ def flipped(path):
 
 @pytest.mark.parametrize(
     "damage",
-    [flipped, *(pytest.param(d, marks=pytest.mark.slow) for d in (truncated, emptied))]
-    + [os.remove],
+    [
+        flipped,
+        *(
+            pytest.param(d, marks=pytest.mark.slow)
+            for d in (truncated, emptied, os.remove)
+        ),
+    ],
 )
 def test_damage_to_any_file(two, damage, tmp_path):
     """The one before is used, loudly; or what is read is right to the bit."""

@@ -206,9 +206,9 @@ def test_on_a_mesh(whole):
 @pytest.mark.parametrize(
     "data",
     [
-        RAGGED,
+        pytest.param(RAGGED, marks=pytest.mark.slow),
         pytest.param(LIST, marks=pytest.mark.slow),
-        pytest.param(draw, marks=pytest.mark.slow),
+        draw,
     ],
     ids=["buckets", "list", "drawn"],
 )

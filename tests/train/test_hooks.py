@@ -247,8 +247,19 @@ def test_early_stopping_and_hooks():
     assert [row["split"] for row in fitted.history[-2:]] == ["valid", "train"]
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
-@pytest.mark.parametrize("at", [3, 9, 12, 15])
+QUICK = {(KeyboardInterrupt, 3), (RuntimeError, 12)}
+
+
+@pytest.mark.parametrize(
+    ("failure", "at"),
+    [
+        pytest.param(
+            failure, at, marks=() if (failure, at) in QUICK else pytest.mark.slow
+        )
+        for failure in (KeyboardInterrupt, RuntimeError)
+        for at in (3, 9, 12, 15)
+    ],
+)
 def test_an_exception_loses_and_doubles_nothing(failure, at, tmp_path):
     """The calls after the newest checkpoint come again, and no other."""
     whole = Counting()
