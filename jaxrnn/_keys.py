@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 THREEFRY = "threefry2x32"
 SHARED = 2**32 - 1  # no row has this number, so no row draws what all share
@@ -28,11 +29,14 @@ class NoiseKey(NamedTuple):
         return NoiseKey(shared, _fold_in(self.rows, number))
 
 
-def noise_key(key: Any, batch: tuple | None) -> NoiseKey | None:
+def noise_key(
+    key: Any, batch: tuple | None, spec: PartitionSpec | tuple = ()
+) -> NoiseKey | None:
     """The keys for a batch of this shape, from one key or one a row ``[*batch]``.
 
     A row's key is ``fold_in(key, b)``, b its number in the batch. Without batch axes, or
-    where they are unknown, one key is the row's.
+    where they are unknown, one key is the row's. The rows' keys lie where the rows do:
+    `spec` says over which explicit mesh axes the batch's are split.
     """
     if key is None:
         return None
@@ -45,10 +49,15 @@ def noise_key(key: Any, batch: tuple | None) -> NoiseKey | None:
     if batch == ():
         return NoiseKey(shared=_fold_in(key, SHARED), rows=key)
     if key.shape == batch:
-        return NoiseKey(shared=None, rows=key)
+        return NoiseKey(shared=None, rows=_split(key, spec))
     numbers = jnp.arange(math.prod(batch), dtype=jnp.uint32).reshape(batch)
     rows = _fold_in(jnp.broadcast_to(key, batch), numbers)
-    return NoiseKey(_fold_in(key, SHARED), rows)
+    return NoiseKey(_fold_in(key, SHARED), _split(rows, spec))
+
+
+def _split(keys: jax.Array, spec: Any) -> jax.Array:
+    """`keys`, split over explicit mesh axes; as they are where there are none."""
+    return jax.sharding.reshard(keys, PartitionSpec(*spec)) if any(spec) else keys
 
 
 def _threefry(key: Any) -> jax.Array:
@@ -78,6 +87,8 @@ def _threefry(key: Any) -> jax.Array:
 
 def _fold_in(keys: jax.Array, numbers: Any) -> jax.Array:
     """`jax.random.fold_in` of each key, with one number or with one for each."""
-    numbers = jnp.broadcast_to(jnp.asarray(numbers, jnp.uint32), keys.shape)
-    folded = jax.vmap(jax.random.fold_in)(keys.reshape(-1), numbers.reshape(-1))
-    return folded.reshape(keys.shape)
+    numbers = jnp.asarray(numbers, jnp.uint32)
+    fold = jax.random.fold_in
+    for _ in range(keys.ndim):
+        fold = jax.vmap(fold, (0, 0 if numbers.ndim else None))
+    return fold(keys, numbers)

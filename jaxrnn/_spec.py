@@ -11,11 +11,14 @@ def show(spec: tuple) -> str:
     if not spec:
         return "Cell"
     kind, *options = spec
-    cells = [
-        show(inner) for name, *value in options if name == "cells" for inner in value[0]
-    ]
+    cells = list(map(show, cells_of(spec)))
     named = ["=".join(map(str, option)) for option in options if option[0] != "cells"]
     return f"{kind}({', '.join(cells + named)})"
+
+
+def cells_of(spec: tuple) -> tuple:
+    """The specs of the cells that a cell was made of."""
+    return next((option[1] for option in spec[1:] if option[0] == "cells"), ())
 
 
 def spec_of(kind: str, **options: Any) -> tuple:

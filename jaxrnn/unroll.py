@@ -107,10 +107,15 @@ def unroll(
         reverse=reverse,
         remat=remat,
         engine=engine,
-        key=noise_key(key, batch),
+        key=noise_key(key, batch, _explicit_axes(x)[: len(batch or ())]),
         batch_ndim=None if batch is None else len(batch),
     )
     return engines.run(cell, params, carry, xs, control)
+
+
+def _explicit_axes(x: Any) -> tuple:
+    """Over which explicit mesh axes the axes of one step's input are split."""
+    return tuple(jax.typeof(jax.tree.leaves(x)[0]).sharding.spec)
 
 
 def _started(cell: Cell, params: Any, carry: Any, x: Any) -> Any:

@@ -118,6 +118,18 @@ def test_a_size_may_be_symbolic_for_every_cell(name, time, batch, static):
     check(cases.CELLS[name], time, batch, **static)
 
 
+@pytest.mark.slow
+def test_a_size_may_be_symbolic_under_noise():
+    """Of all kinds, each with a key of its own."""
+    cell = jaxrnn.noise.variational(
+        CELLS["gru"], inputs=0.2, recurrent=0.3, outputs=0.4
+    )
+    cell = jaxrnn.noise.gaussian(cell, inputs=0.1, pre=0.1, carry=0.1)
+    cell = jaxrnn.noise.zoneout(jaxrnn.noise.weight_drop(cell, 0.2), 0.3)
+    cell = jaxrnn.noise.dropout(jaxrnn.noise.recurrent_dropout(cell, 0.2), 0.1)
+    check(cell, "t", "b", key=jax.random.key(7))
+
+
 @pytest.mark.parametrize("argument", [*OPTIONS, "carry"])
 def test_symbols_that_do_not_fit_are_refused(argument):
     cell = CELLS["lstm"]

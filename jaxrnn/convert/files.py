@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn import noise
 from jaxrnn._extra import need
-from jaxrnn._spec import show
+from jaxrnn._spec import cells_of, show
 from jaxrnn._version import __version__
 from jaxrnn.cell import Cell
 from jaxrnn.convert._arrays import copied, floating, held, total
@@ -227,7 +228,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _computes(cell: Any) -> str | None:
-    """A cell's name without the options that only shape its initial values.
+    """A cell's name without noise and options that only shape its initial values.
 
     None for no cell, and for one of a user's own, in which nothing tells what it is.
     """
@@ -237,11 +238,12 @@ def _computes(cell: Any) -> str | None:
         raise ValueError(f"cell: expected a jaxrnn.Cell, got {cell!r}.")
 
     def known(spec):
-        inner = [s for option in spec[1:] if option[0] == "cells" for s in option[1]]
-        return bool(spec) and all(map(known, inner))
+        return bool(spec) and all(map(known, cells_of(spec)))
 
     def strip(spec):
         kind, *options = spec
+        if kind in noise.__all__:  # it has no params, so it may come and go
+            return strip(*cells_of(spec))
         kept = [
             ("cells", tuple(strip(inner) for inner in option[1]))
             if option[0] == "cells"

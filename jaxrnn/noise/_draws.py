@@ -32,17 +32,27 @@ def check_deviation(name: str, value: Any) -> None:
 
 def _known(name: str, value: Any) -> np.ndarray | None:
     """The number, None if only the device knows it."""
-    known = None if isinstance(value, jax.Array) else np.asarray(value)
-    shape, kind = np.shape(value), "f" if known is None else known.dtype.kind
-    if shape != () or kind not in "iuf":
+    try:
+        known = None if isinstance(value, jax.Array) else np.asarray(value)
+        dtype = value.dtype if known is None else known.dtype
+        real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+        number = np.shape(value) == () and real
+    except ValueError:  # a ragged list
+        number = False
+    if not number:
         raise ValueError(f"{name}: expected a number, got {value!r}.")
     return known
 
 
+def within(rate: Any, dtype: Any) -> jax.Array:
+    """The rate from 0 to the greatest that is drawn, with a gradient at 0 too."""
+    rate, most = jnp.asarray(rate, dtype), 1 - 1 / LEVELS
+    return jnp.where(rate < 0, 0, jnp.where(rate > most, most, rate)).astype(dtype)
+
+
 def levels_of(rate: Any) -> jax.Array:
     """How many of the 2¹⁶ draws are below the rate; never all."""
-    levels = jnp.round(jnp.asarray(rate, jnp.float32) * LEVELS)
-    return jnp.clip(levels, 0, LEVELS - 1)
+    return jnp.round(within(rate, jnp.float32) * LEVELS)
 
 
 def kept(draws: jax.Array, rate: Any) -> jax.Array:
@@ -101,8 +111,8 @@ def bits_of_sequences(key: NoiseKey, control: Control, shape: tuple) -> jax.Arra
 
     They are those of the sequence's first step, whichever way time runs.
     """
-    if control.resets is None or shape[0] == 0:
-        once = bits(key, control, (min(shape[0], 1), *shape[1:]))
+    if control.resets is None:
+        once = bits(key, control, (1, *shape[1:]))
         return jnp.broadcast_to(once, shape)
     resets = control.resets
     steps = jnp.expand_dims(jnp.arange(shape[0]), range(1, resets.ndim))

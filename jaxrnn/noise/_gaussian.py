@@ -96,13 +96,10 @@ def gaussian(
 
 
 def _plus(tree: Any, noise: Any, std: Any) -> Any:
-    """The floats of a tree plus so much of the noise; bit for bit the same where 0."""
+    """The floats of a tree plus so much of the noise."""
 
     def one(noise, a):
-        if noise is None:
-            return a
-        much = jnp.asarray(std, a.dtype)
-        return jnp.where(much == 0, a, a + much * noise)
+        return a if noise is None else a + jnp.asarray(std, a.dtype) * noise
 
     if noise is None:
         return tree

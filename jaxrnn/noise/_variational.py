@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from jaxrnn._factory import factory
-from jaxrnn._spec import spec_of
+from jaxrnn._spec import cells_of, spec_of
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
 from jaxrnn.noise._draws import (
@@ -38,7 +38,8 @@ def variational(
         inputs: how likely a feature of x is dropped.
         recurrent: how likely a unit of h is, where the matmuls read it; the state
             equation reads it whole. It is the carry's ``h``, or the carry if that is one
-            array.
+            array. (A cell of your own whose matmuls read a function of that is not what
+            this is for.)
         outputs: how likely a unit of what the cell shows is dropped.
 
     Returns:
@@ -48,7 +49,8 @@ def variational(
 
     Raises:
         ValueError: for what is no gated cell, without a rate, for a rate that is none,
-            and under a key for `recurrent` if there is no such h.
+            for `recurrent` of a `leaky_rnn` but with "relu", and under a key for
+            `recurrent` if there is no such h.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn
@@ -69,6 +71,8 @@ def variational(
     for name, rate in rates.items():
         if rate is not None:
             check_rate(rate, name)
+    if recurrent is not None:
+        _check_read(cell.spec)
 
     def disturbed(equations: Gated, noise) -> Gated:
         of_x, of_h = noise
@@ -124,6 +128,22 @@ def variational(
 
     spec = spec_of("variational", cells=(cell.spec,), **rates)
     return noisy(cell, spec, run_noisy, plain=cell)
+
+
+def _check_read(spec: tuple) -> None:
+    """Raises ValueError for the cell whose matmuls read a function of its carry.
+
+    To drop v is to drop φ(v) where φ(0) = 0 and φ is linear above.
+    """
+    while inner := cells_of(spec):
+        (spec,) = inner
+    activation = dict(o for o in spec[1:] if len(o) == 2).get("activation")
+    if spec[:1] == ("leaky_rnn",) and activation != "relu":
+        raise ValueError(
+            "recurrent: expected a cell whose matmuls read h of its carry, got a "
+            f"leaky_rnn of activation {activation}, whose carry is v and whose matmuls "
+            "read φ(v). Take weight_drop, or the activation relu."
+        )
 
 
 def _h_of(carry: Any) -> jax.Array:

@@ -16,6 +16,7 @@ from jaxrnn.noise._draws import (
     each_float,
     is_float,
     kept,
+    within,
 )
 from jaxrnn.noise._riding import WithNoise, check_gated, noisy, riding
 
@@ -67,8 +68,8 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         def one(rate, old, new):
             if not is_float(new):
                 return new
-            held = jnp.asarray(rate, new.dtype)  # as it is, so that it has a gradient
-            return jnp.where(held == 0, new, held * old + (1 - held) * new)
+            # not rounded to what is drawn, so that it has a gradient; at 0 it is new
+            return new + within(rate, new.dtype) * (old - new)
 
         new = parts.update(params, old, gates)
         return jax.tree.map(one, _rates(rate, old), old, new)

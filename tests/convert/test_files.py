@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import convert
+from jaxrnn import convert, noise
 from tests.installed import need
 from tests.laws import cases
 
@@ -290,6 +290,18 @@ def test_a_cell_of_other_initial_values_is_the_same(saved):
         jaxrnn.lstm(5, forget_bias=3.0, dtype=jnp.float64),
     )
     cases.assert_same_bits(convert.load_safetensors(saved, PARAMS, cell=slow), PARAMS)
+
+
+def test_a_cell_with_noise_has_the_file_of_the_cell_without(saved, tmp_path):
+    plain, path = jaxrnn.gru(4), tmp_path / "noisy.safetensors"
+    params = plain.init(jax.random.key(0), 3)
+    noisy = noise.zoneout(noise.weight_drop(plain, 0.3), 0.1)
+    convert.save_safetensors(path, params, cell=jaxrnn.stack(noise.dropout(noisy, 0.2)))
+    for other in (plain, noise.dropout(plain, 0.4)):
+        got = convert.load_safetensors(path, params, cell=jaxrnn.stack(other))
+        cases.assert_same_bits(got, params)
+    with pytest.raises(ValueError, match=r"expected the params of stack\(lstm"):
+        convert.load_safetensors(path, params, cell=jaxrnn.stack(jaxrnn.lstm(4)))
 
 
 def test_no_file(tmp_path):

@@ -390,6 +390,35 @@ def test_zoneout_evaluates_to_its_expectation(name):
         assert_close(got, evaluate(step, *args[:2], args[2][0]))
 
 
+@pytest.mark.parametrize("name", ["zoneout", "gaussian"])
+def test_a_rate_that_is_learned_may_start_at_0(name):
+    """Its gradient there is that of the formula, not of the plain cell."""
+    params, carry, xs = programs.given("gru")[:3]
+    key = None if name == "zoneout" else KEY
+
+    def shown(rate):
+        cell = WRAPS[name](CELLS["gru"], rate)
+        return jnp.sum(jnp.sin(jaxrnn.unroll(cell, params, carry, xs, key=key)[1]))
+
+    slope, near = (evaluate(jax.grad(shown), rate) for rate in (0.0, 1e-7))
+    quotient = (evaluate(shown, 1e-6) - evaluate(shown, 0.0)) / 1e-6
+    assert abs(slope) > 0.01
+    np.testing.assert_allclose([near, quotient], slope, rtol=1e-3)
+
+
+def test_a_rate_that_is_learned_evaluates_within_what_is_drawn():
+    params, carry, xs = programs.given("gru")[:3]
+
+    def shown(rate):
+        cell = noise.zoneout(CELLS["gru"], rate)
+        return jaxrnn.unroll(cell, params, carry, xs)
+
+    most = 1 - 2**-16
+    assert_close(evaluate(shown, -0.5), evaluate(shown, 0.0))
+    for above in (1.0, 7.0):
+        assert_close(evaluate(shown, above), evaluate(shown, most))
+
+
 # Under noise: a loop of the equations, with what was drawn.
 
 RATE = 0.5
@@ -718,6 +747,24 @@ WRONG |= {
     "no h": (
         run_under(noise.variational(CELLS["own_gated"], recurrent=0.1)),
         "recurrent: expected a carry that is one array or has a field h",
+    ),
+    "a carry that the matmuls read a function of": (
+        lambda: noise.variational(
+            noise.dropout(jaxrnn.leaky_rnn(H, activation="tanh"), 0.1), recurrent=0.1
+        ),
+        "recurrent: expected.*leaky_rnn of activation tanh.*weight_drop",
+    ),
+    "a rate that is a truth": (
+        lambda: noise.zoneout(LSTM, jnp.array(True)),
+        "rate: expected a number",
+    ),
+    "a complex rate": (
+        lambda: noise.zoneout(LSTM, jnp.array(0.1 + 0j)),
+        "rate: expected a number",
+    ),
+    "a ragged rate": (
+        lambda: noise.weight_drop(LSTM, [[0.1], [0.1, 0.2]]),
+        "rate: expected a number",
     ),
     "precision around noise": (
         lambda: jaxrnn.precision(noise.zoneout(LSTM, 0.1), compute="bfloat16"),

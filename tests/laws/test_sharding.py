@@ -99,6 +99,44 @@ def test_sharded_arrays_under_jit(name, engine, kind):
     assert_close(jax.device_get(got), one_device(name))
 
 
+NOISES = {
+    "dropout": lambda cell: jaxrnn.noise.dropout(cell, 0.4),
+    "variational": lambda cell: jaxrnn.noise.variational(
+        cell, inputs=0.2, recurrent=0.3, outputs=0.4
+    ),
+    "recurrent_dropout": lambda cell: jaxrnn.noise.recurrent_dropout(cell, 0.4),
+    "zoneout": lambda cell: jaxrnn.noise.zoneout(cell, 0.4),
+    "gaussian": lambda cell: jaxrnn.noise.gaussian(
+        cell, inputs=0.1, pre=0.2, carry=0.3
+    ),
+    "weight_drop": lambda cell: jaxrnn.noise.weight_drop(cell, 0.4),
+}
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["one key", "a key a row"])
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+@each(NOISES, quick=("zoneout",))
+def test_noise_is_that_of_one_device(name, kind, rows):
+    if name == "weight_drop" and rows:
+        pytest.skip("one key, for weights are shared")
+    params, xs = inputs("lstm")
+    cell, axes = NOISES[name](CELLS["lstm"]), mesh(kind)
+    key = jax.random.split(jax.random.key(3), ROWS) if rows else jax.random.key(3)
+
+    def shown(params, xs, key, resets):
+        options = dict(resets=resets, key=key, engine=AUTO)
+        return jnp.sum(jnp.sin(jaxrnn.unroll(cell, params, None, xs, **options)[1]))
+
+    graded = jax.jit(jax.value_and_grad(shown, (0, 1)))
+    want = jax.device_get(graded(params, xs, key, RESETS))
+    with jax.set_mesh(axes):
+        put = lambda a, *spec: jax.device_put(a, NamedSharding(axes, P(*spec)))
+        keys = put(key, "d") if rows else key
+        args = jax.tree.map(put, params), put(xs, None, "d"), keys
+        got = jax.jit(jax.value_and_grad(shown, (0, 1)))(*args, put(RESETS, None, "d"))
+    assert_close(jax.device_get(got), want)
+
+
 def test_a_carry_from_outside_may_vary_less_than_the_inputs():
     """A replicated carry beside split inputs: the loop's carry varies from step 1 on."""
     params, carry, _ = example("gru")
