@@ -46,6 +46,7 @@ class OnnxRNN(NamedTuple):
 
 # The inputs of a node, in order.
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DEFAULTS = {
     "RNN": ("Tanh",),
@@ -73,10 +74,11 @@ def from_onnx(
     Args:
         model: an ``onnx.ModelProto``, such as ``onnx.load(path)``, or the
             ``onnx.NodeProto`` alone.
-        node: the node's name; None is the only one of its kind in the model.
+        node: the node's name, or that of one of its outputs; None is the only one of its
+            kind in the model.
         weights: arrays that the model does not hold, by their names in it.
-        dtype: of the params; None is the weights' own. ``"float32"`` reads half
-            precision without loss.
+        dtype: of the params and the carry; None is the weights' own. ``"float32"`` reads
+            half precision without loss.
 
     Returns:
         An `OnnxRNN`; params are copies. Sums of two biases are made in float64 and
@@ -86,7 +88,8 @@ def from_onnx(
     Raises:
         ImportError: without the extra ``onnx``.
         ValueError: for a model without such a node or with several, weights that are
-            missing or of other shapes, ``clip``, and activations that no cell here has.
+            missing or of other shapes, states and lengths that another node computes,
+            ``clip``, and activations that no cell here has.
 
     Example:
         >>> import numpy as np, jaxrnn
@@ -102,45 +105,42 @@ def from_onnx(
     """
     graph = getattr(model, "graph", None)
     one = _node(model, node) if graph is not None else _alone(model, node)
-    held = _held(graph) | dict(weights or {})
-    names = dict(zip(INPUTS, [*one.input, *[""] * 8], strict=False))
-    found = {what: held.get(name) for what, name in names.items() if what != "X"}
-    for what in ("W", "R", "B", "P"):
-        if names[what] and found[what] is None:
-            raise ValueError(
-                f"weights: expected {names[what]!r}, the input {what} of the "
-                f"{one.op_type}, which the model does not hold. Give "
-                f"weights={{{names[what]!r}: ...}}."
-            )
+    if not isinstance(weights, Mapping | None):
+        raise ValueError(
+            f"weights: expected a dict of arrays by name, got {weights!r}."
+        )
+    found = _inputs(one, graph, _held(graph) | dict(weights or {}))
     options = {a.name: _value(a) for a in one.attribute}
     directions = options.get("direction", "forward")
-    count = 2 if directions == "bidirectional" else 1
+    if directions not in DIRECTIONS:
+        raise ValueError(f"direction: expected {[*DIRECTIONS]}, got {directions!r}.")
+    count, batch_first = DIRECTIONS[directions], bool(options.get("layout", 0))
     name = f"{one.op_type} {one.name}".strip()
     activations = _activations(name, one.op_type, options, count)
-    kind = _kind(name, one.op_type, options, found["P"])
-    arrays = {
-        what: array(f"{name}: {what}", found[what])
-        for what in "WRBP"
-        if found[what] is not None
-    }
-    _check_shapes(name, one.op_type, arrays, count)
+    kind = _kind(name, one.op_type, options, found.get("P"))
+    lengths = found.pop("sequence_lens", None)
+    lengths = None if lengths is None else np.asarray(lengths)
+    found = {what: array(f"{name}: {what}", a) for what, a in found.items()}
+    arrays = {what: a for what, a in found.items() if what in ("W", "R", "B", "P")}
+    states = {what: a for what, a in found.items() if what.startswith("initial")}
+    hidden = _check_shapes(name, one.op_type, arrays, count, options)
+    _check_states(name, states, lengths, count, hidden, batch_first)
+    dtype = floating(dtype)
     read = lambda d: _read(
-        name, kind, {what: a[d] for what, a in arrays.items()}, floating(dtype)
+        name, kind, {what: a[d] for what, a in arrays.items()}, dtype
     )
     params = [jax.tree.map(copied, read(d)) for d in range(count)]
     cells = [
         kind.make(p._asdict(), {"activation": f})
         for p, f in zip(params, activations, strict=True)
     ]
-    batch_first = bool(options.get("layout", 0))
-    states = [found[what] for what in ("initial_h", "initial_c")]
+    dtype = jax.tree.leaves(params)[0].dtype
+    states = {what: np.asarray(a, dtype) for what, a in states.items()}
     return OnnxRNN(
         cell=bidirectional(*cells) if count == 2 else cells[0],
         params=BidirectionalParams(*params) if count == 2 else params[0],
-        carry=_carry(name, one.op_type, states, count, batch_first),
-        lengths=None
-        if found["sequence_lens"] is None
-        else np.asarray(found["sequence_lens"]),
+        carry=_carry(one.op_type, states, count, batch_first),
+        lengths=lengths,
         reverse=directions == "reverse",
         batch_first=batch_first,
     )
@@ -148,11 +148,12 @@ def from_onnx(
 
 def _node(model: Any, name: str | None) -> Any:
     nodes = [node for node in model.graph.node if node.op_type in GATES]
-    named = [node for node in nodes if name is None or node.name == name]
+    names = lambda node: [known for known in (node.name, *node.output) if known]
+    named = [node for node in nodes if name is None or name in names(node)]
     if len(named) == 1:
         return named[0]
-    known = [f"{node.op_type} {node.name!r}" for node in nodes]
-    remedy = " Name one: node=..." if len(named) > 1 else ""
+    known = [f"{node.op_type} {' or '.join(names(node))}" for node in nodes]
+    remedy = " Name one, or an output of it: node=..." if len(nodes) > 1 else ""
     raise ValueError(
         f"node: expected one RNN, GRU or LSTM{'' if name is None else f' {name!r}'}, got "
         f"{known} in the model.{remedy}"
@@ -166,6 +167,34 @@ def _alone(node: Any, name: str | None) -> Any:
             f"got {getattr(node, 'op_type', type(node).__name__)}."
         )
     return node
+
+
+def _inputs(node: Any, graph: Any, held: dict) -> dict[str, Any]:
+    """What is known of a node's inputs, but X.
+
+    States and lengths may be inputs of the model, or of what a node alone was taken from.
+    """
+    names = dict(zip(INPUTS, [*node.input, *[""] * 8], strict=False))
+    outside = None if graph is None else {value.name for value in graph.input}
+    states = {name for what, name in names.items() if what.startswith("initial")}
+    states -= {""}
+    given = any(name in held for name in states)
+    found = {}
+    for what, name in names.items():
+        if what == "X" or (not name and what not in ("W", "R")):
+            continue
+        free = what in ("sequence_lens", "initial_h", "initial_c")
+        free = free and (outside is None or name in outside)
+        if name in held:
+            found[what] = held[name]
+        elif not name:
+            raise ValueError(f"{node.op_type}: expected an input {what}, got none.")
+        elif not free or (given and name in states):
+            raise ValueError(
+                f"weights: expected {name!r}, the input {what} of the {node.op_type}, "
+                f"which the model does not hold. Give weights={{{name!r}: ...}}."
+            )
+    return found
 
 
 def _held(graph: Any) -> dict[str, np.ndarray]:
@@ -222,9 +251,10 @@ def _kind(name: str, op: str, options: dict, peepholes: Any) -> Kind:
     return kinds["lstm" if peepholes is None else "peephole_lstm"]
 
 
-def _check_shapes(name: str, op: str, arrays: dict, count: int) -> None:
-    """Raises ValueError unless there is each array for each direction."""
-    hidden, width = arrays["R"].shape[-1], GATES[op] * arrays["R"].shape[-1]
+def _check_shapes(name: str, op: str, arrays: dict, count: int, options: dict) -> int:
+    """H. Raises ValueError unless there is each array for each direction."""
+    hidden = options.get("hidden_size", (arrays["R"].shape or (0,))[-1])
+    width = GATES[op] * hidden
     wanted = {"W": (width, "F"), "R": (width, hidden), "B": (2 * width,)}
     wanted |= {"P": (3 * hidden,)}
     for what, a in arrays.items():
@@ -233,6 +263,28 @@ def _check_shapes(name: str, op: str, arrays: dict, count: int) -> None:
             n == m or m == "F" for n, m in zip(a.shape, shape, strict=True)
         )
         if not fits:
+            text = ", ".join(map(str, shape))
+            raise ValueError(f"{name}: expected {what} [{text}], got {list(a.shape)}.")
+    return hidden
+
+
+def _check_states(
+    name: str, states: dict, lengths: Any, count: int, hidden: int, batch_first: bool
+) -> None:
+    """Raises ValueError unless states and lengths fit each other."""
+    batch: Any = "B"
+    if lengths is not None:
+        if lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer):
+            raise ValueError(
+                f"{name}: expected sequence_lens int [B], got {lengths.dtype} "
+                f"{list(lengths.shape)}."
+            )
+        batch = len(lengths)
+    for what, a in states.items():
+        axis = 0 if batch_first else 1
+        batch = a.shape[axis] if batch == "B" and a.ndim == 3 else batch
+        shape = (batch, count, hidden) if batch_first else (count, batch, hidden)
+        if a.shape != shape:
             text = ", ".join(map(str, shape))
             raise ValueError(f"{name}: expected {what} [{text}], got {list(a.shape)}.")
 
@@ -254,16 +306,14 @@ def _read(name: str, kind: Kind, arrays: dict, dtype: Any) -> Any:
     return assemble(name, wx, wh, biases, dtype=dtype, among=[kind], **fields)
 
 
-def _carry(name: str, op: str, states: list, count: int, batch_first: bool) -> Any:
+def _carry(op: str, states: dict, count: int, batch_first: bool) -> Any:
     """The initial states that a model holds, as the cell's carry."""
-    if all(state is None for state in states[: 2 if op == "LSTM" else 1]):
+    if not states:
         return None
-    h, c = (None if s is None else array(f"{name}: initial state", s) for s in states)
     turn = lambda s: s.swapaxes(0, 1) if batch_first else s
-    if op != "LSTM":
-        ways = [*turn(h)]
-    else:
-        h = np.zeros_like(c) if h is None else h
-        c = np.zeros_like(h) if c is None else c
-        ways = list(map(LSTMCarry, turn(h), turn(c)))
+    zeros = np.zeros_like(
+        next(iter(states.values()))
+    )  # ONNX's for one that is left out
+    h, c = (turn(states.get(what, zeros)) for what in ("initial_h", "initial_c"))
+    ways = [*map(LSTMCarry, h, c)] if op == "LSTM" else [*h]
     return BidirectionalCarry(*ways) if count == 2 else ways[0]

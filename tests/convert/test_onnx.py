@@ -116,7 +116,7 @@ def made(op, direction, options, whole, random):
     while not names[-1]:
         names.pop()
     outputs = ["Y", "Y_h", "Y_c"][: 3 if op == "LSTM" else 2]
-    options |= {"hidden_size": H, "direction": direction}
+    options = {"hidden_size": H, "direction": direction} | options
     node = helper.make_node(op, names, outputs, name="the node", **options)
     kind = lambda a: helper.np_dtype_to_tensor_dtype(a.dtype)
     take = [
@@ -169,12 +169,19 @@ def test_a_model_holds_weights_and_states(op):
     for got, theirs in zip(run(rnn, held), want, strict=True):
         close(got, theirs)
     double = convert.from_onnx(model, node="the node", dtype="float64")
-    assert {a.dtype.name for a in jax.tree.leaves(double.params)} == {"float64"}
+    leaves = jax.tree.leaves((double.params, double.carry))
+    assert {a.dtype.name for a in leaves} == {"float64"}
+    close(run(double, held)[0], want[0])
+    half = {n: np.float16(a) for n, a in given.items() if a.dtype == np.float32}
+    single = convert.from_onnx(model.graph.node[0], weights=half, dtype="float32")
+    leaves = jax.tree.leaves((single.params, single.carry))
+    assert {a.dtype.name for a in leaves} == {"float32"}
 
 
 def test_only_a_state_c_is_held():
     need("onnx")
     model, given = made("LSTM", "forward", {}, True, np.random.RandomState(4))
+    model.graph.node[0].input[5] = ""
     rnn = convert.from_onnx(stored(model, given, set(given) - {"X", "initial_h"}))
     np.testing.assert_array_equal(rnn.carry.h, 0 * given["initial_h"][0])
     np.testing.assert_array_equal(rnn.carry.c, given["initial_c"][0])
@@ -191,6 +198,22 @@ def changed(op="LSTM", direction="forward", options=None, name=None, **arrays):
 
 def alone(op):
     return pytest.importorskip("onnx.helper").make_node(op, ["X"], ["Y"])
+
+
+def without(what):
+    """A node that leaves out this input."""
+    model, given = made("LSTM", "forward", {}, True, np.random.RandomState(5))
+    model.graph.node[0].input[NAMES.index(what)] = ""
+    return lambda: convert.from_onnx(model, weights=given)
+
+
+def computed(what):
+    """A model in which another node makes this input."""
+    model, given = made("GRU", "forward", {}, True, np.random.RandomState(5))
+    (value,) = [value for value in model.graph.input if value.name == what]
+    model.graph.input.remove(value)
+    weights = {n: a for n, a in given.items() if n != what}
+    return lambda: convert.from_onnx(model, weights=weights)
 
 
 WRONG = {
@@ -215,13 +238,55 @@ WRONG = {
         lambda: changed(options={"input_forget": 1, "peepholes": True}),
         "expected no peepholes where input and forget gates are coupled",
     ),
+    "no kernel": (lambda: without("W"), "LSTM: expected an input W, got none"),
+    "one of two states": (
+        lambda: changed(initial_c=None),
+        r"weights: expected 'initial_c'.*Give weights=\{'initial_c'",
+    ),
+    "a state that is computed": (lambda: computed("initial_h"), "expected 'initial_h'"),
+    "lengths that are computed": (
+        lambda: computed("sequence_lens"),
+        "weights: expected 'sequence_lens', the input sequence_lens of the GRU",
+    ),
+    "states of two directions": (
+        lambda: changed("GRU", initial_h=np.ones((2, B, H))),
+        r"GRU the node: expected initial_h \[1, 3, 4\], got \[2, 3, 4\]",
+    ),
+    "states of one direction": (
+        lambda: changed("GRU", "bidirectional", initial_h=np.ones((1, B, H))),
+        r"expected initial_h \[2, 3, 4\], got \[1, 3, 4\]",
+    ),
+    "a state of another batch": (
+        lambda: changed(initial_c=np.ones((1, B + 1, H))),
+        r"expected initial_c \[1, 3, 4\], got \[1, 4, 4\]",
+    ),
+    "states of other batches": (
+        lambda: changed(initial_c=np.ones((1, B + 1, H)), sequence_lens=None),
+        r"expected initial_c \[1, 3, 4\], got \[1, 4, 4\]",
+    ),
+    "lengths that are no integers": (
+        lambda: changed(sequence_lens=np.ones(B)),
+        r"expected sequence_lens int \[B\], got float64 \[3\]",
+    ),
+    "another direction": (
+        lambda: changed(direction="Reverse"),
+        r"direction: expected \['forward', 'reverse', 'bidirectional'\], got 'Reverse'",
+    ),
+    "another width than the node's": (
+        lambda: changed(options={"hidden_size": 5}),
+        r"expected W \[1, 20, F\], got \[1, 16, 2\]",
+    ),
+    "weights without names": (
+        lambda: lambda: convert.from_onnx(alone("GRU"), weights=[1]),
+        r"weights: expected a dict of arrays by name, got \[1\]",
+    ),
     "kernels of one direction": (
         lambda: changed(direction="bidirectional", W=np.ones((1, 16, 2))),
         r"expected W \[2, 16, F\], got \[1, 16, 2\]",
     ),
     "a transposed kernel": (
         lambda: changed(R=np.ones((1, 4, 16))),
-        r"expected W \[1, 64, F\], got \[1, 16, 2\]",
+        r"expected R \[1, 16, 4\], got \[1, 4, 16\]",
     ),
     "a kernel of another width": (
         lambda: changed(W=np.ones((1, 12, 2))),
@@ -233,7 +298,7 @@ WRONG = {
     ),
     "another node": (
         lambda: changed(name="other"),
-        r"node: expected one RNN, GRU or LSTM 'other', got .*LSTM 'the node'",
+        r"node: expected one RNN, GRU or LSTM 'other', got .*LSTM the node or Y",
     ),
     "a node of another kind": (
         lambda: lambda: convert.from_onnx(alone("Relu")),
@@ -256,8 +321,16 @@ def test_several_nodes_are_named():
     one, given = made("GRU", "forward", {}, True, np.random.RandomState(6))
     two, _ = made("LSTM", "forward", {}, True, np.random.RandomState(7))
     two.graph.node[0].name = "another"
+    two.graph.node[0].output[0] = "Z"
+    two.graph.node[0].output[1] = "Z_h"
     one.graph.node.append(two.graph.node[0])
-    with pytest.raises(ValueError, match=r"GRU 'the node'.*LSTM 'another'.*Name one"):
+    with pytest.raises(
+        ValueError, match=r"GRU the node or Y.*LSTM another or Z.*Name one"
+    ):
         convert.from_onnx(one, weights=given)
     rnn = convert.from_onnx(one, node="the node", weights=given)
+    assert repr(rnn.cell) == "gru(hidden=4, reset_after=False)"
+    for node in one.graph.node:
+        node.name = ""
+    rnn = convert.from_onnx(one, node="Y_h", weights=given)
     assert repr(rnn.cell) == "gru(hidden=4, reset_after=False)"
