@@ -109,19 +109,21 @@ NOISES = {
     "gaussian": lambda cell: jaxrnn.noise.gaussian(
         cell, inputs=0.1, pre=0.2, carry=0.3
     ),
-    "weight_drop": lambda cell: jaxrnn.noise.weight_drop(cell, 0.4),
 }
+SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("rows", [False, True], ids=["one key", "a key a row"])
+@pytest.mark.parametrize("rows", ["one key", "keys split", "keys whole"])
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
-@each(NOISES, quick=("zoneout",))
+@pytest.mark.parametrize(
+    "name", [n if n == "zoneout" else pytest.param(n, marks=SLOW) for n in NOISES]
+)
 def test_noise_is_that_of_one_device(name, kind, rows):
-    if name == "weight_drop" and rows:
-        pytest.skip("one key, for weights are shared")
     params, xs = inputs("lstm")
     cell, axes = NOISES[name](CELLS["lstm"]), mesh(kind)
-    key = jax.random.split(jax.random.key(3), ROWS) if rows else jax.random.key(3)
+    key = jax.random.key(3)
+    if rows != "one key":
+        key = jax.random.split(key, ROWS)
 
     def shown(params, xs, key, resets):
         options = dict(resets=resets, key=key, engine=AUTO)
@@ -131,9 +133,22 @@ def test_noise_is_that_of_one_device(name, kind, rows):
     want = jax.device_get(graded(params, xs, key, RESETS))
     with jax.set_mesh(axes):
         put = lambda a, *spec: jax.device_put(a, NamedSharding(axes, P(*spec)))
-        keys = put(key, "d") if rows else key
+        keys = put(key, "d") if rows == "keys split" else key
         args = jax.tree.map(put, params), put(xs, None, "d"), keys
         got = jax.jit(jax.value_and_grad(shown, (0, 1)))(*args, put(RESETS, None, "d"))
+    assert_close(jax.device_get(got), want)
+
+
+def test_weights_are_dropped_as_on_one_device():
+    """One key on an explicit mesh: rows have no say in it."""
+    params, xs = inputs("lstm")
+    cell, axes = jaxrnn.noise.weight_drop(CELLS["lstm"], 0.4), mesh(AxisType.Explicit)
+    run = lambda p, xs, k: jaxrnn.unroll(cell, p, None, xs, key=k, engine=AUTO)
+    want = jax.device_get(jax.jit(run)(params, xs, jax.random.key(3)))
+    with jax.set_mesh(axes):
+        put = lambda a, *spec: jax.device_put(a, NamedSharding(axes, P(*spec)))
+        args = jax.tree.map(put, params), put(xs, None, "d"), jax.random.key(3)
+        got = jax.jit(run)(*args)
     assert_close(jax.device_get(got), want)
 
 
