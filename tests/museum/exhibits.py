@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import pytest
+
 from tests.mutants.planting import Fault
 
 
@@ -31,6 +33,6 @@ def exhibit(number: int, *where: str, plant: tuple[str, str, str, str]) -> Calla
         path, *place = plant
         name = f"museum {number}: {test.__name__[5:].replace('_', ' ')}"
         test.exhibit = Exhibit(number, where, path, Fault(name, *place))
-        return test
+        return pytest.mark.slow(test)  # the laws are what the quick suite has
 
     return mark

@@ -9,8 +9,6 @@ import jaxrnn.linen
 from tests.laws.cases import CELLS, example
 from tests.museum.exhibits import exhibit
 
-pytestmark = pytest.mark.slow
-
 
 @exhibit(
     68,

@@ -35,9 +35,6 @@ def once(optimizer, state=None, **options):
     return step(begin(optimizer) if state is None else state, (XS, LENGTHS))[0]
 
 
-pytestmark = pytest.mark.slow  # `tests/train` has the laws of the same
-
-
 @exhibit(
     33,
     "google-deepmind/optax#1552",

@@ -17,7 +17,8 @@ STORED = Path(__file__).with_name("stored.npz")
 
 COMPOSED = [("torch", "lstm bidirectional lengths"), ("torch", "gru stack lengths")]
 PAIRS = maps.PAIRS + COMPOSED
-RUNS = [(*pair, "float64") for pair in PAIRS]
+RUNS = [(*pair, "float64") for pair in maps.PAIRS]
+RUNS += [pytest.param(*pair, "float64", marks=pytest.mark.slow) for pair in COMPOSED]
 RUNS += [pytest.param(*pair, "float32", marks=pytest.mark.slow) for pair in maps.PAIRS]
 
 
