@@ -5,6 +5,7 @@ import gc
 import os
 import pathlib
 import shutil
+import sys
 from importlib import metadata
 
 # Almost all of the suite's time is XLA compiling small programs. Level 0 halves it, and so
@@ -68,6 +69,11 @@ class Doctests:
     def pytest_itemcollected(self, item):
         if isinstance(item, pytest.DoctestItem):
             item.add_marker(pytest.mark.slow)
+
+    def pytest_runtest_teardown(self, item):
+        """What an example has drawn, other tests do not find."""
+        if isinstance(item, pytest.DoctestItem) and "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
 
 
 def pytest_configure(config):
