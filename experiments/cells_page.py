@@ -64,7 +64,7 @@ VECTORS = (
     Row(
         "slstm(hidden, heads=)",
         "Beck et al. 2024",
-        "i = exp(.), c' and n' = f n + i, h' = o c' / n'",
+        "i = exp(ĩ), c' = f c + i g, n' = f n + i, h' = o c' / n'",
         "slstm, 4 heads",
     ),
     Row("gru", "Cho et al. 2014", "h' = (1 - z) n + z h, n sees r (h U)", "gru"),
@@ -97,7 +97,7 @@ VECTORS = (
     Row(
         "ind_rnn",
         "Li et al. 2018",
-        "h' = φ(x W + u h): a unit remembers itself alone",
+        "h' = φ(x W + u h): a unit reads its own past alone",
         "ind_rnn",
     ),
     Row(
@@ -112,11 +112,16 @@ VECTORS = (
         "coupled oscillators, of position h and velocity v",
         "cornn",
     ),
-    Row("lem", "Rusch et al. 2022", "two states, whose steps in time are gates", "lem"),
+    Row(
+        "lem",
+        "Rusch et al. 2022",
+        "two states; learned gates set each unit's time step",
+        "lem",
+    ),
     Row(
         "leaky_rnn(hidden, tau=, dt=)",
         "Song et al. 2016",
-        "v' = (1 - α) v + α (x W + h U), h' = φ(v'); signs of units, a mask of connections",
+        "v' = (1 - α) v + α (x W + h U), h' = φ(v'); excitatory and inhibitory units (`signs=`), connectivity (`mask=`)",
         "leaky_rnn",
     ),
 )
@@ -140,7 +145,8 @@ BEGIN = """\
 
 Made by `python -m experiments.cells_page` from measurements; do not edit.
 
-h is the memory that a cell shows. σ is the sigmoid, x W stands for what the input says to a gate, and each gate has a bias.
+h is the hidden state, which is also the output, and c is a cell state behind it; a prime marks the next step's. x W is an input projection and h U a recurrent
+one; biases are left out. i, f, o, r and z are gates, g and n candidates, φ is an activation, and α, ε and γ are numbers.
 """
 AFTER_TABLE = """\
 Params, carries and gates are NamedTuples in `jaxrnn.cells`. The docstring of a cell's module has its equations. These pages go on:
@@ -149,8 +155,9 @@ Params, carries and gates are NamedTuples in `jaxrnn.cells`. The docstring of a 
 
 ## Initial values
 
-Input kernels are Glorot-uniform and recurrent kernels orthogonal, *per gate*. Biases are zero, except the LSTMs' forget bias and the keep
-gate of some cells, which are initialised to 1 (`forget_bias=`, `update_bias=`). `initializers` also has chrono biases (Tallec & Ollivier
+Input kernels are Glorot-uniform and recurrent kernels orthogonal, *per gate*. (`ind_rnn` draws its recurrent weights uniformly, and `antisymmetric_rnn` its
+recurrent kernel normally.) Biases are zero, except the LSTMs' forget bias and the keep gate of some cells, which are initialised to 1 (`forget_bias=`,
+`update_bias=`); `coupled_lstm` has -1 on the input gate instead, for there f = 1 - i. `initializers` also has chrono biases (Tallec & Ollivier
 2018), the identity (IRNN, Le et al. 2015) and torch's uniform draws. Every factory takes `kernel_init`, `recurrent_init`,
 `bias_init` and `dtype`.
 """
@@ -181,14 +188,14 @@ def catalogue(times: dict) -> str:
     size = "x".join(map(str, image))
     about = (
         f"Params at H={H} and D={D} (`projected_lstm` with a projection of {H // 2}, `slstm` "
-        f"with 4 heads). Time is that of a forward and backward pass over T={T} steps of B={B} "
+        f"with 4 heads; `antisymmetric_rnn` without its gate has 16,448). Time is that of a forward and backward pass over T={T} steps of B={B} "
         "rows, divided by the LSTM's: minima, all cells in turn in one run (`python -m "
         f"benchmarks.cells`, {times['date']}, {times['cores']} cores of {times['cpu']}, JAX "
         f"{times['versions']['jax']}, largest float32 `jnp.dot` {times['dot_gflops']:.0f} "
         "GFLOP/s). A GPU is unmeasured."
     )
     of_images = (
-        f"Cells of images, {size} with {channels} channels and as many hidden, kernels of 3x3, "
+        f"Convolutional cells: {size} images, {channels} channels in and hidden, kernels of 3x3, "
         f"T={steps} B={rows}; time divided by `conv_lstm`'s:"
     )
     vectors, images = ("\n".join(costs(rows, times)) for rows in (VECTORS, OF_IMAGES))
@@ -202,7 +209,9 @@ def learned() -> str:
     lines = [f"## {experiment.title}"]
     if found is None:
         command = f"`python -m experiments {experiment.name}`"
-        return "\n\n".join([*lines, f"Not measured yet: {command}."])
+        start = "Start with `lstm` or `gru`: [what they can and cannot do](claims.md)."
+        text = f"{start} A comparison of all cells is not made yet: {command}."
+        return "\n\n".join([*lines, text])
     made = load(experiment).values()
     minutes = sum(piece["seconds"] for piece in made) / 60
     machine = {piece["made"]["machine"] for piece in made}

@@ -61,4 +61,4 @@ def test_page_compares_both_sides(name):
 def test_index_links_every_page():
     pages = {path.name for path in FOLDER.glob("*.md")} - {"README.md"}
     assert pages == {f"{name}.md" for name in LIBRARIES}
-    assert set(re.findall(r"\]\(([^)]*)\)", page("README"))) == pages
+    assert set(re.findall(r"\]\(([^./)]*\.md)\)", page("README"))) == pages

@@ -82,8 +82,8 @@ def _layered(
     Args:
         name: of the factory.
         cells: from the bottom up.
-        reads: ``(x, h) -> `` what a layer reads, of the input and the h of the one below.
-        shows: ``(hs) -> h``, of the h of all layers.
+        reads: what a layer reads, from the input and the output of the layer below.
+        shows: the output, from those of all layers.
     """
     if not cells:
         raise ValueError(f"{name}: expected at least one cell, got none.")

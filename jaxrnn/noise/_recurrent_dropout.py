@@ -6,12 +6,7 @@ from jaxrnn._factory import factory
 from jaxrnn._spec import spec_of
 from jaxrnn.cell import Cell
 from jaxrnn.gated import Gated
-from jaxrnn.noise._draws import (
-    bits,
-    check_rate,
-    drop,
-    kept,
-)
+from jaxrnn.noise._draws import bits, check_rate, drop, kept
 from jaxrnn.noise._riding import WithNoise, check_gated, inside, noisy, riding
 
 CANDIDATES = ("g", "n")

@@ -38,9 +38,8 @@ def variational(
         inputs: how likely a feature of x is dropped.
         recurrent: how likely a unit of h is, where the matmuls read it; the state
             equation reads it whole. It is the carry's ``h``, or the carry if that is one
-            array. (A cell of your own whose matmuls read a function of that is not what
-            this is for.)
-        outputs: how likely a unit of what the cell shows is dropped.
+            array. Not for a cell of your own whose matmuls read a function of that.
+        outputs: how likely a unit of the output is dropped.
 
     Returns:
         A cell with the params and the carry of `cell`. `jaxrnn.unroll` draws its noise
@@ -49,8 +48,8 @@ def variational(
 
     Raises:
         ValueError: for what is no gated cell, without a rate, for a rate that is none,
-            for `recurrent` of a `leaky_rnn` but with "relu", and under a key for
-            `recurrent` if there is no such h.
+            for `recurrent` of a `leaky_rnn` of another activation than "relu", and under
+            a key for `recurrent` if there is no such h.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxrnn

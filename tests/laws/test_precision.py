@@ -301,7 +301,7 @@ def long(carry):
 
 @pytest.mark.slow
 def test_a_float32_carry_keeps_small_increments():
-    """bfloat16 multiplies; only the carry's dtype differs. Measured: 0.005 against 1."""
+    """bfloat16 multiplies; only the carry's dtype differs. Measured: 0.013 against 1.6."""
     assert worst(long("float32"), long("float64")) < 0.02
     assert worst(long("bfloat16"), long("float64")) > 0.3
 
